@@ -34,7 +34,7 @@ class BpfasmError(Exception):
     """
 
     def __init__(self, what: str, do: str = "", *, source: Source | None = None, rule: str = "") -> None:
-        super().__init__(what)
+        Exception.__init__(self, what)
         self.what = what
         self.do = do
         self.source = source
@@ -97,7 +97,6 @@ class KernelError(BpfasmError, OSError):
     def __init__(self, errno: int, what: str, do: str = "", **place: Any) -> None:
         OSError.__init__(self, errno, what)
         BpfasmError.__init__(self, what, do, **place)
-        self.args = (errno, what)
 
 
 class VerifierError(KernelError):
