@@ -1,0 +1,49 @@
+"""Where a program is to be attached, as a value; ``bpfasm.kernel`` does the attaching."""
+
+from __future__ import annotations
+
+from bpfasm.errors import OperandError
+from bpfasm.value import Value
+
+
+class Kprobe(Value):
+    """A probe at a kernel function: its entry, an offset into it, or (``retprobe``) its return.
+
+    Exactly one of ``symbol`` and ``syscall`` is given. A syscall's function has a prefix that differs by
+    architecture and kernel; attaching tries them.
+    """
+
+    symbol: str = ""
+    syscall: str = ""
+    offset: int = 0
+    retprobe: bool = False
+
+    def __post_init__(self) -> None:
+        kind = "kretprobe" if self.retprobe else "kprobe"
+        if bool(self.symbol) == bool(self.syscall):
+            raise OperandError(
+                f"{kind}() takes a symbol or a syscall",
+                f'write {kind}("vfs_read") for a kernel function, or {kind}(syscall="fchownat")',
+                rule="attach-target",
+            )
+        if self.retprobe and self.offset:
+            raise OperandError(
+                f"a kretprobe has no offset, and {self.offset} was given",
+                "drop the offset: it fires where the function returns",
+                rule="attach-target",
+            )
+
+    def __str__(self) -> str:
+        kind = "kretprobe" if self.retprobe else "kprobe"
+        offset = f"+{self.offset:#x}" if self.offset else ""
+        return f"{kind} {self.symbol or f'syscall {self.syscall}'}{offset}"
+
+
+def kprobe(symbol: str = "", *, syscall: str = "", offset: int = 0) -> Kprobe:
+    """Attach where a kernel function is entered, or ``offset`` bytes into it."""
+    return Kprobe(symbol=symbol, syscall=syscall, offset=offset)
+
+
+def kretprobe(symbol: str = "", *, syscall: str = "") -> Kprobe:
+    """Attach where a kernel function returns."""
+    return Kprobe(symbol=symbol, syscall=syscall, retprobe=True)

@@ -1,0 +1,81 @@
+"""``Program`` and ``Subprog``: instructions with a name, before any kernel is asked."""
+
+from __future__ import annotations
+
+from bpfasm.asm.symbols import Mark, label_text
+from bpfasm.errors import AssemblyError, LabelError
+from bpfasm.isa.insn import Insn
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from bpfasm.asm.attach import Kprobe
+    from bpfasm.asm.symbols import Label
+
+    #: What a body is written as: instructions, and the labels between them.
+    Item = Insn | Mark
+
+
+def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
+    """Check the items of a body; return them. Labels are scoped to it."""
+    body: tuple[Any, ...] = tuple(items)
+    seen: dict[str | Label, Mark] = {}
+    for number, item in enumerate(body):
+        if isinstance(item, Insn):
+            continue
+        if isinstance(item, Mark):
+            if item.label in seen:
+                first = seen[item.label].source
+                raise LabelError(
+                    f"the label {label_text(item.label)} is defined twice in {owner}",
+                    f"the first is at {first[0]}:{first[1]}; give one of them another name" if first else "",
+                    source=item.source,
+                    rule="label-twice",
+                )
+            seen[item.label] = item
+            continue
+        source = next((near.source for near in body[number::-1] if isinstance(near, Insn | Mark)), None)
+        if isinstance(item, list | tuple):
+            raise AssemblyError(
+                f"item {number} of {owner} is a list of {len(item)} items",
+                "a snippet gives several instructions: write a star before it, *snippet(...)",
+                source=source,
+                rule="nested-list",
+            )
+        raise AssemblyError(
+            f"item {number} of {owner} is {item!r}, not an instruction",
+            "a body holds macro calls and label(...)",
+            source=source,
+            rule="not-an-instruction",
+        )
+    return body
+
+
+class Subprog(Value):
+    """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept."""
+
+    name: str
+    insns: tuple[Item, ...]
+
+    def __post_init__(self) -> None:
+        self._set(insns=_body(self.name, self.insns))
+
+
+class Program(Value):
+    """A program: its type (BPF_PROG_TYPE_*), its instructions and labels, and where it is to be attached.
+
+    It exists, prints, compares and assembles with no kernel at hand. ``insns`` is any iterable; it is kept as a
+    tuple.
+    """
+
+    name: str
+    type: int
+    insns: tuple[Item, ...]
+    attach: Kprobe | None = None
+    license: str = "GPL"
+
+    def __post_init__(self) -> None:
+        self._set(insns=_body(self.name, self.insns))

@@ -1,0 +1,129 @@
+"""``Record``: the layout of an event, a key or a value, declared once for the program and for user space."""
+
+from __future__ import annotations
+
+from struct import Struct, error as struct_error
+
+from bpfasm.asm.types import Chars, Field
+from bpfasm.errors import RecordError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Self
+
+
+class Record:
+    """A C struct, declared as a class of fields by assignment.
+
+    >>> from bpfasm.asm import Record, chars, u32, u64
+    >>> class Event(Record):
+    ...     ts = u64("time of the call, ns since boot")
+    ...     pid = u32("tgid of the caller")
+    ...     comm = chars(12)("name of the thread")
+    >>> Event.size, Event.pid.off, Event.pid.bpf_size
+    (24, 8, BPF_W)
+    >>> Event.from_bytes(Event(ts=7, pid=1, comm=b"init").to_bytes())
+    Event(ts=7, pid=1, comm=b'init')
+
+    Padding that C would put between fields is refused: the verifier accepts a record whose padding was never
+    written, and the kernel's stale bytes would reach user space. Say ``_ = pad(4)`` and write it, or reorder.
+    """
+
+    #: The bytes of the struct, and its alignment.
+    size: ClassVar[int] = 0
+    align: ClassVar[int] = 1
+    fields: ClassVar[tuple[Field[Any], ...]] = ()
+    _struct: ClassVar[Struct]
+
+    def __init_subclass__(cls) -> None:
+        fields = [*cls.fields]
+        off, align = cls.size, cls.align
+        for name, field in cls.__dict__.items():
+            if not isinstance(field, Field):
+                continue
+            gap = -off % field.type.align
+            if gap:
+                raise _hole(cls.__name__, fields[-1].name, gap, f"before {name} ({field.type})")
+            field.name, field.off = name, off
+            off += field.type.size
+            align = max(align, field.type.align)
+            fields.append(field)
+        gap = -off % align
+        if gap:
+            raise _hole(cls.__name__, fields[-1].name, gap, "at the end")
+        cls.size, cls.align, cls.fields = off, align, tuple(fields)
+        cls._struct = Struct("=" + "".join(field.type.format for field in fields))
+
+    def __init__(self, **values: Any) -> None:
+        for field in self.fields:
+            if field.name in values:
+                self.__dict__[field.name] = values.pop(field.name)
+            elif field.name.startswith("_"):
+                self.__dict__[field.name] = bytes(field.size)
+            else:
+                raise RecordError(
+                    f"{type(self).__name__}() is missing {field.name}",
+                    f"its fields are {', '.join(f.name for f in self.fields)}",
+                    rule="record-fields",
+                )
+        if values:
+            raise RecordError(
+                f"{type(self).__name__} has no field {next(iter(values))}",
+                f"its fields are {', '.join(f.name for f in self.fields)}",
+                rule="record-fields",
+            )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Return the record that ``size`` bytes hold."""
+        if len(data) != cls.size:
+            raise RecordError(
+                f"{cls.__name__} is {cls.size} bytes, and {len(data)} were given",
+                "give the whole value of the map or event",
+                rule="record-size",
+            )
+        record = cls.__new__(cls)
+        for field, value in zip(cls.fields, cls._struct.unpack(data), strict=True):
+            record.__dict__[field.name] = (
+                value.split(b"\0", 1)[0] if isinstance(field.type, Chars) else value
+            )
+        return record
+
+    def to_bytes(self) -> bytes:
+        """Return the record's bytes, in this machine's order. Raises RecordError where a value does not fit."""
+        try:
+            return self._struct.pack(*(self.__dict__[field.name] for field in self.fields))
+        except struct_error:
+            for field in self.fields:
+                field.type.pack(self.__dict__[field.name])
+            raise
+
+    # A Record class serves as the type of a key or value.
+    @classmethod
+    def pack(cls, value: Self) -> bytes:
+        """Return the bytes of a record."""
+        return value.to_bytes()
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """Return the record of these bytes."""
+        return cls.from_bytes(data)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.to_bytes()))
+
+    def __repr__(self) -> str:
+        shown = (f"{f.name}={self.__dict__[f.name]!r}" for f in self.fields if not f.name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _hole(record: str, after: str, gap: int, where: str) -> RecordError:
+    plural = "s" if gap > 1 else ""
+    return RecordError(
+        f"{record} has {gap} byte{plural} of padding {where}, which nothing would write",
+        f"put `_ = pad({gap})` after {after} and write it in the program, or put the larger fields first",
+        rule="record-padding",
+    )

@@ -1,0 +1,168 @@
+"""One instruction as a value, and its bytes.
+
+An ``Insn`` has the fields of ``struct bpf_insn``. Instructions of two slots (``BPF_LD_IMM64`` and its kin) are one
+``Insn`` of width 2, whose ``off2`` and ``imm2`` hold what the second slot can carry, so no bit is ever lost.
+"""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from struct import Struct, error as struct_error
+
+from bpfasm.errors import DecodeError, LinkError
+from bpfasm.isa.where import source_of
+from bpfasm.uapi import bpf, bpf_common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal, Self
+
+    from bpfasm.errors import Source
+    from bpfasm.isa.where import Where
+
+    ByteOrder = Literal["little", "big"]
+    Fields = tuple[Any, ...]
+else:
+    Fields = tuple
+
+SLOT_BYTES = 8
+LD_IMM64 = bpf_common.BPF_LD | bpf_common.BPF_IMM | bpf.BPF_DW
+
+#: The fields that make an instruction what it is; ``where`` only says where it was written.
+FIELDS = ("code", "dst_reg", "src_reg", "off", "imm", "off2", "imm2")
+
+
+class Insn(Fields):
+    """One frozen instruction.
+
+    ``code``, ``dst_reg``, ``src_reg`` are ints; ``off`` and ``imm`` are ints, or a symbolic operand (a label, a map,
+    a subprogram) until ``link()`` resolves it. ``off2`` and ``imm2`` are None unless the width is 2. Where it was
+    written (``source``) takes no part in comparison.
+
+    A tuple subclass, because that is the cheapest frozen object Python has: programs make thousands.
+    """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        code: int
+        dst_reg: int
+        src_reg: int
+        off: Any
+        imm: Any
+        off2: int | None
+        imm2: Any
+        where: Where | None
+    else:
+        code, dst_reg, src_reg, off, imm, off2, imm2, where = (property(itemgetter(n)) for n in range(8))
+
+    def __new__(
+        cls,
+        code: int,
+        dst_reg: int = 0,
+        src_reg: int = 0,
+        off: Any = 0,
+        imm: Any = 0,
+        off2: int | None = None,
+        imm2: Any = None,
+        where: Where | None = None,
+    ) -> Self:
+        return tuple.__new__(cls, (code, dst_reg, src_reg, off, imm, off2, imm2, where))
+
+    @property
+    def width(self) -> int:
+        """The number of 8-byte slots it takes: 1 or 2."""
+        return 1 if self[6] is None else 2
+
+    @property
+    def source(self) -> Source | None:
+        """The file and line that made it."""
+        return source_of(self[7])
+
+    def replace(self, **changes: Any) -> Insn:
+        """Return a copy with some fields changed."""
+        return Insn(**{**dict(zip((*FIELDS, "where"), self, strict=True)), **changes})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Insn) and self[:7] == other[:7]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:7])
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={value!r}" for name, value in zip(FIELDS, self, strict=False) if value is not None]
+        return f"Insn({', '.join(shown)})"
+
+
+_SLOT = {"little": Struct("<BBhi"), "big": Struct(">BBhi")}
+
+
+def encode(insns: Iterable[Insn], byteorder: ByteOrder = "little") -> bytes:
+    """Return the bytes of linked instructions, 8 a slot, in memory order.
+
+    On a big-endian machine the two register nibbles change places as well (``struct bpf_insn``'s bit fields).
+    Raises LinkError where a field is still symbolic.
+    """
+    pack = _SLOT[byteorder].pack
+    low, high = (0, 4) if byteorder == "little" else (4, 0)
+    out = []
+    for insn in insns:
+        code, dst, src, off, imm, off2, imm2, _ = insn
+        try:
+            out.append(pack(code, dst << low | src << high, off, imm))
+            if imm2 is not None:
+                out.append(pack(0, 0, off2, imm2))
+        except struct_error:
+            raise _unlinked(insn) from None
+    return b"".join(out)
+
+
+def _unlinked(insn: Insn) -> LinkError:
+    for name, value in zip(FIELDS, insn, strict=False):
+        if not isinstance(value, int | None):
+            return LinkError(
+                f"{name} of this instruction still refers to {value!r}",
+                "link() the program first: it turns labels, maps and subprograms into numbers",
+                source=insn.source,
+                rule="unlinked",
+            )
+    return LinkError(f"{insn!r} does not fit struct bpf_insn", source=insn.source, rule="unlinked")
+
+
+def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:
+    """Return the instructions in ``data``; every 8 bytes are a slot, whatever they hold.
+
+    Two slots become one ``Insn`` where the first is BPF_LD_IMM64 and the second has only the fields it may have.
+    Raises DecodeError where the length is no multiple of 8.
+    """
+    if len(data) % SLOT_BYTES:
+        whole = len(data) // SLOT_BYTES
+        raise DecodeError(
+            f"{len(data)} bytes are {whole} slots of 8 and {len(data) % SLOT_BYTES} bytes more",
+            f"the last slot is cut short, or {len(data) % SLOT_BYTES} bytes do not belong to the program",
+            rule="cut-slot",
+        )
+    swapped = byteorder == "big"
+    insns: list[Insn] = []
+    new, make = tuple.__new__, insns.append
+    first = None
+    for code, regs, off, imm in _SLOT[byteorder].iter_unpack(data):
+        if first is not None:
+            if code == 0 and regs == 0:
+                make(new(Insn, (*first, off, imm, None)))
+                first = None
+                continue
+            make(new(Insn, (*first, None, None, None)))
+            first = None
+        slot = (code, regs >> 4, regs & 15, off, imm) if swapped else (code, regs & 15, regs >> 4, off, imm)
+        if code == LD_IMM64:
+            first = slot
+        else:
+            make(new(Insn, (*slot, None, None, None)))
+    if first is not None:
+        make(new(Insn, (*first, None, None, None)))
+    return insns
