@@ -40,6 +40,7 @@ from bpfasm.asm.types import (
     u32 as u32,
     u64 as u64,
 )
+from bpfasm.isa.filter_h import *
 from bpfasm.isa.insn import Insn as Insn
 from bpfasm.isa.operands import *
 from bpfasm.uapi.bpf import *  # type: ignore[assignment]

@@ -98,10 +98,10 @@ class _Registers(dict["Any", int]):
         call.refuse(what, "write R0 to R10 (or BPF_REG_0 to BPF_REG_10)", "not-a-register")
 
 
-REG = _Registers({reg: reg.number for reg in REGS[: bpf.MAX_BPF_REG]} | {n: n for n in range(bpf.MAX_BPF_REG)})
+REG = _Registers({reg: reg.number for reg in REGS} | {n: n for n in range(bpf.MAX_BPF_REG)})
 
 #: For BPF_RAW_INSN: whatever fits the 4 bits, since it exists to write what no other macro does.
-RAW_REG = _Registers(dict(REG) | {REGS[-1]: REGS[-1].number} | {n: n for n in range(16)})
+RAW_REG = _Registers(dict(REG) | {n: n for n in range(16)})
 
 
 def alu_op(op: AluOp) -> int:

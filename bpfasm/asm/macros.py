@@ -13,7 +13,6 @@ from sys import _getframe
 from bpfasm.asm.checks import (
     RAW_REG,
     REG,
-
     Call,
     alu_op,
     constant,
@@ -81,11 +80,12 @@ _ATOMIC = bpf_common.BPF_STX | bpf.BPF_ATOMIC
 _LD_ABS, _LD_IND = bpf_common.BPF_LD | bpf_common.BPF_ABS, bpf_common.BPF_LD | bpf_common.BPF_IND
 
 _BYTE_ORDER_BITS = (16, 32, 64)
-_ATOMIC_RMW = tuple(
-    code
-    for op in (BPF_ADD, BPF_AND, BPF_OR, BPF_XOR)
-    for code in (int(op), op | bpf.BPF_FETCH)
-) + (bpf.BPF_XCHG, bpf.BPF_CMPXCHG)  # fmt: skip
+_ATOMIC_RMW = (
+    *(int(op) for op in (BPF_ADD, BPF_AND, BPF_OR, BPF_XOR)),
+    *(op | bpf.BPF_FETCH for op in (BPF_ADD, BPF_AND, BPF_OR, BPF_XOR)),
+    bpf.BPF_XCHG,
+    bpf.BPF_CMPXCHG,
+)
 _ATOMIC_OPS = (*_ATOMIC_RMW, bpf.BPF_LOAD_ACQ, bpf.BPF_STORE_REL)
 
 _new = tuple.__new__
@@ -399,7 +399,9 @@ def BPF_RAW_INSN(code: int, dst: Register, src: Register, off: Any, imm: Any) ->
     """
     number = constant(code)
     if not 0 <= number <= 0xFF:
-        Call().refuse(f"code {number:#x} does not fit 8 bits", "pass the class, the operation and the mode", "imm-range")
+        Call().refuse(
+            f"code {number:#x} does not fit 8 bits", "pass the class, the operation and the mode", "imm-range"
+        )
     field = imm if isinstance(imm, str | Label | Subprog | MapSpec) else imm32(imm)
     return _insn(number, RAW_REG[dst], RAW_REG[src], jump16(off), field)
 
@@ -442,14 +444,14 @@ def BPF_LDST_BYTES(insn: Insn) -> int:
     return {BPF_W: 4, BPF_H: 2, BPF_B: 1, BPF_DW: 8}[BPF_SIZE(insn.code)]  # type: ignore[index]
 
 
-__all__ = [  # fmt: skip
+__all__ = [
     "BPF_ALU64_REG", "BPF_ALU64_REG_OFF", "BPF_ALU32_REG", "BPF_ALU32_REG_OFF", "BPF_ALU64_IMM",
     "BPF_ALU64_IMM_OFF", "BPF_ALU32_IMM", "BPF_ALU32_IMM_OFF", "BPF_ENDIAN", "BPF_BSWAP", "BPF_MOV64_REG",
-    "BPF_MOV32_REG", "BPF_MOV64_IMM", "BPF_MOV32_IMM", "BPF_MOVSX64_REG", "BPF_MOVSX32_REG",
-    "BPF_MOV64_RAW", "BPF_MOV32_RAW", "BPF_ZEXT_REG", "BPF_MOV64_PERCPU_REG", "BPF_LD_IMM64",
-    "BPF_LD_IMM64_RAW", "BPF_LD_IMM64_RAW_FULL", "BPF_LD_MAP_FD", "BPF_LD_MAP_VALUE", "BPF_LD_ABS",
-    "BPF_LD_IND", "BPF_LDX_MEM", "BPF_LDX_MEMSX", "BPF_STX_MEM", "BPF_ST_MEM", "BPF_ATOMIC_OP",
-    "BPF_STX_XADD", "BPF_JMP_REG", "BPF_JMP_IMM", "BPF_JMP32_REG", "BPF_JMP32_IMM", "BPF_JMP_A",
-    "BPF_JMP32_A", "BPF_CALL_REL", "BPF_EMIT_CALL", "BPF_CALL_KFUNC", "BPF_EXIT_INSN", "BPF_RAW_INSN",
-    "BPF_ST_NOSPEC", "BPF_CLASS", "BPF_SIZE", "BPF_MODE", "BPF_OP", "BPF_SRC", "BPF_LDST_BYTES",
-]
+    "BPF_MOV32_REG", "BPF_MOV64_IMM", "BPF_MOV32_IMM", "BPF_MOVSX64_REG", "BPF_MOVSX32_REG", "BPF_MOV64_RAW",
+    "BPF_MOV32_RAW", "BPF_ZEXT_REG", "BPF_MOV64_PERCPU_REG", "BPF_LD_IMM64", "BPF_LD_IMM64_RAW",
+    "BPF_LD_IMM64_RAW_FULL", "BPF_LD_MAP_FD", "BPF_LD_MAP_VALUE", "BPF_LD_ABS", "BPF_LD_IND", "BPF_LDX_MEM",
+    "BPF_LDX_MEMSX", "BPF_STX_MEM", "BPF_ST_MEM", "BPF_ATOMIC_OP", "BPF_STX_XADD", "BPF_JMP_REG", "BPF_JMP_IMM",
+    "BPF_JMP32_REG", "BPF_JMP32_IMM", "BPF_JMP_A", "BPF_JMP32_A", "BPF_CALL_REL", "BPF_EMIT_CALL",
+    "BPF_CALL_KFUNC", "BPF_EXIT_INSN", "BPF_RAW_INSN", "BPF_ST_NOSPEC", "BPF_CLASS", "BPF_SIZE", "BPF_MODE",
+    "BPF_OP", "BPF_SRC", "BPF_LDST_BYTES",
+]  # fmt: skip

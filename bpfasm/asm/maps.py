@@ -65,21 +65,21 @@ class MapSpec(Value):
         return f"<map {self.name}>"
 
 
-def HashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: Any) -> MapSpec:  # noqa: N802
+def HashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: Any) -> MapSpec:
     """Declare a hash map."""
     return MapSpec(name, bpf.BPF_MAP_TYPE_HASH, key, value, max_entries, **more)
 
 
-def ArrayMap(name: str, *, value: Any, max_entries: int, **more: Any) -> MapSpec:  # noqa: N802
+def ArrayMap(name: str, *, value: Any, max_entries: int, **more: Any) -> MapSpec:
     """Declare an array: the keys are 0 to ``max_entries - 1``, every value exists and starts as zeros."""
     return MapSpec(name, bpf.BPF_MAP_TYPE_ARRAY, u32, value, max_entries, **more)
 
 
-def PerCpuHashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: Any) -> MapSpec:  # noqa: N802
+def PerCpuHashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: Any) -> MapSpec:
     """Declare a hash map in which each CPU has a value of its own."""
     return MapSpec(name, bpf.BPF_MAP_TYPE_PERCPU_HASH, key, value, max_entries, **more)
 
 
-def PerCpuArrayMap(name: str, *, value: Any, max_entries: int, **more: Any) -> MapSpec:  # noqa: N802
+def PerCpuArrayMap(name: str, *, value: Any, max_entries: int, **more: Any) -> MapSpec:
     """Declare an array in which each CPU has a value of its own."""
     return MapSpec(name, bpf.BPF_MAP_TYPE_PERCPU_ARRAY, u32, value, max_entries, **more)

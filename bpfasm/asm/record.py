@@ -84,9 +84,7 @@ class Record:
             )
         record = cls.__new__(cls)
         for field, value in zip(cls.fields, cls._struct.unpack(data), strict=True):
-            record.__dict__[field.name] = (
-                value.split(b"\0", 1)[0] if isinstance(field.type, Chars) else value
-            )
+            record.__dict__[field.name] = value.split(b"\0", 1)[0] if isinstance(field.type, Chars) else value
         return record
 
     def to_bytes(self) -> bytes:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     #: A form, the getter of its fixed fields, what they must be, and pairs of fields that must be equal.
     Row = tuple[Form, Callable[[Insn], Any], Any, list[tuple[int, int]]]
 
-#: R11 is the highest register any kernel names, in what it has rewritten.
-MAX_REG = 11
+#: The highest register a kernel names. R11 passes arguments on the stack (7.x); what the kernel rewrites has one
+#: more than the program may use, R11 or R12.
+MAX_REG = 12
 
 
 def _row(form: Form) -> Row:
@@ -58,13 +59,16 @@ def why_none(insn: Insn) -> str:
     for name in ("dst_reg", "src_reg"):
         if getattr(insn, name) > MAX_REG:
             return f"there is no register {getattr(insn, name)}"
-    wrong = min((_mismatches(form, insn) for form, *_ in rows), key=len)
-    return ", ".join(wrong)
+    return min((_mismatch(form, insn, rows) for form, *_ in rows), key=lambda found: found[0])[1]
 
 
-def _mismatches(form: Form, insn: Insn) -> list[str]:
-    return [
-        f"{name} is {getattr(insn, name)} and {form.name} has {value} there"
-        for name, value in form.fixed.items()
-        if getattr(insn, name) != (getattr(insn, value) if isinstance(value, str) else value)
-    ]
+def _mismatch(form: Form, insn: Insn, rows: list[Row]) -> tuple[int, str]:
+    """Return how many fixed fields of a form the instruction misses, and those fields in words."""
+    words = []
+    for name, value in form.fixed.items():
+        is_, must = getattr(insn, name), getattr(insn, value) if isinstance(value, str) else value
+        if is_ != must:
+            known = {row.fixed[name] for row, *_ in rows if isinstance(row.fixed.get(name), int)}
+            takes = ", ".join(f"{v:d}" for v in sorted(known))
+            words.append(f"{name} is {is_}, and {'this opcode' if len(rows) > 1 else form.name} takes {takes} there")
+    return len(words), "; ".join(words)

@@ -7,6 +7,7 @@ that a macro can say which one it wanted. All but registers are still ints: ``BP
 from __future__ import annotations
 
 from bpfasm.errors import OperandError
+from bpfasm.isa.where import here, source_of
 from bpfasm.uapi import bpf, bpf_common
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ class Reg:
         raise OperandError(
             f"{self!r} is a register: Python cannot add to it or subtract from it",
             f"write the instruction, BPF_ALU64_IMM(BPF_ADD, {self!r}, ...), or put the offset in the off slot",
+            source=source_of(here()),
             rule="reg-arithmetic",
         )
 
@@ -70,7 +72,7 @@ class Order(Named):
     """The byte order that BPF_ENDIAN converts to: BPF_TO_LE or BPF_TO_BE."""
 
 
-#: R0 to R10 as the verifier prints them, and R11, which only instructions rewritten by the kernel name.
+#: R0 to R10 as the verifier prints them, and R11, through which kernels from 7.x on pass arguments on the stack.
 REGS = tuple(Reg(number) for number in range(bpf.MAX_BPF_REG + 1))
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = REGS[: bpf.MAX_BPF_REG]
 FP = R10
@@ -79,6 +81,7 @@ BPF_REG_0, BPF_REG_1, BPF_REG_2, BPF_REG_3, BPF_REG_4, BPF_REG_5 = R0, R1, R2, R
 BPF_REG_6, BPF_REG_7, BPF_REG_8, BPF_REG_9, BPF_REG_10 = R6, R7, R8, R9, R10
 BPF_REG_ARG1, BPF_REG_ARG2, BPF_REG_ARG3, BPF_REG_ARG4, BPF_REG_ARG5 = R1, R2, R3, R4, R5
 BPF_REG_CTX, BPF_REG_FP = R6, R10
+BPF_REG_PARAMS = REGS[bpf.MAX_BPF_REG]
 
 SIZES = (
     BPF_B := Size("BPF_B", bpf_common.BPF_B),
@@ -129,13 +132,13 @@ BPF_TO_LE = Order("BPF_TO_LE", bpf.BPF_TO_LE)
 BPF_TO_BE = Order("BPF_TO_BE", bpf.BPF_TO_BE)
 
 #: What a file of programs writes; the kinds themselves stay here.
-__all__ = [  # fmt: skip
+__all__ = [
     "R0", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "FP", "BPF_REG_0", "BPF_REG_1",
     "BPF_REG_2", "BPF_REG_3", "BPF_REG_4", "BPF_REG_5", "BPF_REG_6", "BPF_REG_7", "BPF_REG_8", "BPF_REG_9",
-    "BPF_REG_10", "BPF_REG_ARG1", "BPF_REG_ARG2", "BPF_REG_ARG3", "BPF_REG_ARG4", "BPF_REG_ARG5",
-    "BPF_REG_CTX", "BPF_REG_FP", "BPF_B", "BPF_H", "BPF_W", "BPF_DW", "BPF_ADD", "BPF_SUB", "BPF_MUL",
+    "BPF_REG_10", "BPF_REG_ARG1", "BPF_REG_ARG2", "BPF_REG_ARG3", "BPF_REG_ARG4", "BPF_REG_ARG5", "BPF_REG_CTX",
+    "BPF_REG_FP", "BPF_REG_PARAMS", "BPF_B", "BPF_H", "BPF_W", "BPF_DW", "BPF_ADD", "BPF_SUB", "BPF_MUL",
     "BPF_DIV", "BPF_OR", "BPF_AND", "BPF_LSH", "BPF_RSH", "BPF_NEG", "BPF_MOD", "BPF_XOR", "BPF_MOV",
     "BPF_ARSH", "BPF_END", "BPF_JA", "BPF_JEQ", "BPF_JGT", "BPF_JGE", "BPF_JSET", "BPF_JNE", "BPF_JSGT",
     "BPF_JSGE", "BPF_CALL", "BPF_EXIT", "BPF_JLT", "BPF_JLE", "BPF_JSLT", "BPF_JSLE", "BPF_JCOND", "BPF_K",
     "BPF_X", "BPF_TO_LE", "BPF_TO_BE",
-]
+]  # fmt: skip

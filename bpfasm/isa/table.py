@@ -8,11 +8,9 @@ opcode.
 
 from __future__ import annotations
 
-from bpfasm.isa import filter_h as h
-from bpfasm.isa import operands as k
+from bpfasm.isa import filter_h as h, operands as k
 from bpfasm.isa.form import Form, form
-from bpfasm.uapi import bpf as u
-from bpfasm.uapi import bpf_common as c
+from bpfasm.uapi import bpf as u, bpf_common as c
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +62,14 @@ def _arithmetic() -> Iterator[Form]:
                 else:
                     macro = f"BPF_ALU{bits}_{kind.upper()}({op!r}, {{dst}}, {operand})"
                 yield form(
-                    f"{name}{bits}_{kind}", "alu", cls | op | src, kernel, macro, meaning, reads=reads + more, **facts
+                    f"{name}{bits}_{kind}",
+                    "alu",
+                    cls | op | src,
+                    kernel,
+                    macro,
+                    meaning,
+                    reads=reads + more,
+                    **facts,
                 )
         yield form(
             f"neg{bits}",
@@ -515,9 +520,7 @@ def _kernel_only() -> Iterator[Form]:
         since="5.3",
         **xlated,
     )
-    yield form(
-        "nospec", "barrier", c.BPF_ST | h.BPF_NOSPEC, "nospec", "BPF_ST_NOSPEC()", since="5.14", **xlated
-    )
+    yield form("nospec", "barrier", c.BPF_ST | h.BPF_NOSPEC, "nospec", "BPF_ST_NOSPEC()", since="5.14", **xlated)
     yield form(
         "tail_call",
         "call",

@@ -1,0 +1,64 @@
+"""The kernel's text: what the verifier's log and ``bpftool prog dump xlated`` print (kernel/bpf/disasm.c)."""
+
+from __future__ import annotations
+
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.syntax import data, printer
+from bpfasm.uapi import bpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bpfasm.asm.syntax import Roles
+    from bpfasm.isa.form import Form
+    from bpfasm.isa.insn import Insn
+
+U32 = 0xFFFF_FFFF
+
+HELPERS = {
+    getattr(bpf, name): name.replace("BPF_FUNC_", "bpf_", 1)
+    for name in bpf.enum_bpf_func_id
+    if name.startswith("BPF_FUNC_")
+}
+
+
+def _imm64(insn: Insn) -> str:
+    """Return both halves as one number, or the map that stands there before the program is linked."""
+    imm, high = insn.imm, insn.imm2
+    if isinstance(imm, MapSpec):
+        return f"map[{imm.name}][0]+{high}" if insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE else f"map[{imm.name}]"
+    return f"{(high & U32) << 32 | (imm & U32):#x}"
+
+
+ROLES: Roles = {
+    "dst": ("%d", 1),
+    "src": ("%d", 2),
+    "off": ("%+d", 3),
+    "jump": ("%+d", 3),
+    "jump32": ("%+d", 4),
+    "callee": ("%+d", 4),
+    "imm": ("%d", 4),
+    "cmp": ("0x%x", lambda insn: insn.imm & U32),
+    "cast": ("%s", lambda insn: f"{insn.imm >> 16 & 0xFFFF}, {insn.imm & 0xFFFF}"),
+    "imm64": ("%s", _imm64),
+    "helper": ("%s", lambda insn: f"{HELPERS.get(insn.imm, 'unknown')}#{insn.imm}"),
+    "kfunc": ("%d", 4),
+}
+
+_printers: dict[str, Callable[[Insn], str]] = {}
+
+
+def text(insn: Insn, form: Form | None) -> str:
+    """Return an instruction as the kernel prints it, from its opcode in parentheses on.
+
+    The kernel's own forms that its disassembler does not know come out as it has them: ``BUG_ldx_21``.
+    """
+    if form is None:
+        return f"({insn.code:02x}) {data(insn)}"
+    try:
+        return _printers[form.name](insn)
+    except KeyError:
+        opcode = "" if form.kernel.startswith("BUG_") else f"({form.code:02x}) "
+        _printers[form.name] = printer(opcode + form.kernel, ROLES)
+        return _printers[form.name](insn)

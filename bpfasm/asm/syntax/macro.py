@@ -1,0 +1,60 @@
+"""The notation itself as text: each instruction as the macro call that makes it, in Python as in C."""
+
+from __future__ import annotations
+
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.syntax import data, printer
+from bpfasm.uapi import bpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from bpfasm.asm.syntax import Roles
+    from bpfasm.isa.form import Form
+    from bpfasm.isa.insn import Insn
+
+U32 = 0xFFFF_FFFF
+
+HELPERS = {getattr(bpf, name): name for name in bpf.enum_bpf_func_id if name.startswith("BPF_FUNC_")}
+
+
+def _map(insn: Insn) -> Any:
+    return insn.imm.name if isinstance(insn.imm, MapSpec) else insn.imm
+
+
+ROLES: Roles = {
+    "dst": ("BPF_REG_%d", 1),
+    "src": ("BPF_REG_%d", 2),
+    "off": ("%d", 3),
+    "jump": ("%d", 3),
+    "module": ("%d", 3),
+    "jump32": ("%d", 4),
+    "callee": ("%d", 4),
+    "func": ("%d", 4),
+    "imm": ("%d", 4),
+    "cmp": ("%d", 4),
+    "cast": ("0x%x", lambda insn: insn.imm & U32),
+    "imm64": ("0x%x", lambda insn: (insn.imm2 & U32) << 32 | (insn.imm & U32)),
+    "map": ("%s", _map),
+    "map_idx": ("%d", 4),
+    "value_off": ("%d", 6),
+    "btf_id": ("%d", 4),
+    "btf_fd": ("%d", 6),
+    "helper": ("%s", lambda insn: HELPERS.get(insn.imm, insn.imm)),
+    "kfunc": ("%d", 4),
+}
+
+_printers: dict[str, Callable[[Insn], str]] = {}
+
+
+def text(insn: Insn, form: Form | None) -> str:
+    """Return the macro call that makes an instruction."""
+    if form is None or insn.dst_reg >= bpf.MAX_BPF_REG or insn.src_reg >= bpf.MAX_BPF_REG:
+        return data(insn)
+    try:
+        return _printers[form.name](insn)
+    except KeyError:
+        _printers[form.name] = printer(form.macro, ROLES)
+        return _printers[form.name](insn)
