@@ -1,0 +1,109 @@
+"""The command line: finds the verb's module, runs it, and turns what goes wrong into two lines and a status.
+
+Status 0: did the job. 1: the answer is no. 2: usage. 3: it cannot be done here. 130: Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bpfasm.errors import (
+    BpfasmError,
+    FeatureMissing,
+    InputError,
+    KernelError,
+    LabError,
+    UsageError,
+    VerifierError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Each verb: the module and function that runs it, and what it is for.
+VERBS = {
+    "asm": ("bpfasm.cli.asm", "asm", "turn macros or hex into bytes, hex, kernel text"),
+    "disasm": ("bpfasm.cli.asm", "disasm", "show bytes as the kernel's text, macros, JSON"),
+    "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
+    "lab": ("bpfasm.cli.lab", "main", "run a command on another kernel, in QEMU"),
+    "lesson": ("bpfasm.cli.lesson", "main", "learn: start, check"),
+}
+
+#: The first class that fits decides.
+STATUS: tuple[tuple[type[BpfasmError], int], ...] = (
+    (VerifierError, 1),
+    (KernelError, 3),
+    (FeatureMissing, 3),
+    (LabError, 3),
+    (UsageError, 2),
+    (InputError, 2),
+    (BpfasmError, 1),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _verb(words)
+    except BpfasmError as error:
+        report(error, as_json="--json" in words)
+        return next(status for kind, status in STATUS if isinstance(error, kind))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe went away: say nothing, and let nothing be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _verb(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help", "help"}:
+        sys.stdout.write(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        from bpfasm import __version__
+
+        print(f"bpfasm {__version__}")
+        return 0
+    try:
+        module, function, _ = VERBS[words[0]]
+    except KeyError:
+        from difflib import get_close_matches
+
+        close = get_close_matches(words[0], VERBS, n=1)
+        raise UsageError(
+            f"there is no verb {words[0]!r}",
+            f"did you mean {close[0]}?" if close else f"the verbs are {', '.join(VERBS)}",
+            rule="no-verb",
+        ) from None
+    from importlib import import_module
+
+    status: int = getattr(import_module(module), function)(words[1:])
+    return status
+
+
+def usage() -> str:
+    """Return the list of verbs."""
+    verbs = "\n".join(f"  {verb:<11} {what}" for verb, (_, _, what) in VERBS.items())
+    return (
+        "bpfasm: raw-instruction eBPF, from a macro to a number on the screen\n\n"
+        "  bpfasm chowncount --timeout 5\n"
+        "  bpfasm disasm prog.hex\n\n"
+        f"{verbs}\n\n"
+        "bpfasm VERB --help says more.\n"
+    )
+
+
+def report(error: BpfasmError, *, as_json: bool = False) -> None:
+    """Print an error: two lines on stderr, or a JSON document on stdout."""
+    if as_json:
+        import json
+
+        from bpfasm.views import documents
+
+        print(json.dumps(documents.error(error)))
+        return
+    print(error.report(), file=sys.stderr)

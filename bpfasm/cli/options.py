@@ -1,0 +1,48 @@
+"""What the verbs' parsers share."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bpfasm.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose help begins with examples, and whose errors are ours: two lines, status 2."""
+
+    def __init__(self, verb: str, what: str, examples: str) -> None:
+        super().__init__(
+            prog=f"bpfasm {verb}",
+            usage=argparse.SUPPRESS,
+            description=f"{examples.strip()}\n\n{what}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, f"{self.prog} --help shows what it takes", rule="usage")
+
+
+def add_output(parser: Parser) -> None:
+    """Add ``--out`` and ``--json``."""
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    parser.add_argument("--out", metavar="FILE", help="write there instead of to standard output")
+
+
+def write(data: bytes, path: str | None) -> None:
+    """Write output where ``--out`` says."""
+    if path is None or path == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "--out FILE names a file that can be written", rule="usage") from None

@@ -1,0 +1,169 @@
+"""INPUT of the command line to programs: the only front door.
+
+An INPUT is ``FILE.py[:NAME]``, a file of hex digits or of raw bytes, or ``-`` for standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bpfasm.asm import Program
+from bpfasm.errors import BpfasmError, DecodeError, InputError
+from bpfasm.isa.insn import SLOT_BYTES, decode
+from bpfasm.uapi import bpf
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bpfasm.errors import Source
+
+SYNTAXES = ("py", "hex", "raw")
+
+
+class Input(Value):
+    """What an INPUT holds: its programs, and what is wrong with the rest of it.
+
+    ``problem`` is for a reader that shows as much as there is, as disasm does; all else raises it.
+    """
+
+    name: str
+    programs: tuple[Program, ...]
+    problem: BpfasmError | None = None
+
+    def whole(self) -> tuple[Program, ...]:
+        """Return the programs; raise the problem if there is one."""
+        if self.problem:
+            raise self.problem
+        return self.programs
+
+    def one(self) -> Program:
+        """Return the only program. Raises InputError where there are several."""
+        programs = self.whole()
+        if len(programs) > 1:
+            names = ", ".join(program.name for program in programs)
+            raise InputError(
+                f"{self.name} has {len(programs)} programs: {names}",
+                f"name one of them: {self.name}:{programs[0].name}",
+                rule="several-programs",
+            )
+        return programs[0]
+
+
+def read(given: str, syntax: str | None = None) -> Input:
+    """Return the programs of an INPUT; ``syntax`` is one of SYNTAXES, or None to tell by name and content.
+
+    Raises InputError for what cannot be read, and whatever a Python file's macros raise.
+    """
+    path, name = _split(given)
+    if syntax == "py" or (syntax is None and path.endswith(".py")):
+        return _python(path, name)
+    if name:
+        raise InputError(f"{path} has no named programs", "only FILE.py:NAME names one", rule="input-name")
+    data = _bytes(path)
+    if syntax == "hex" or (syntax is None and _looks_hex(data)):
+        from bpfasm.asm.syntax import hexdump
+
+        data = hexdump.parse(data.decode("latin-1"), path)
+    return _slots(path, data)
+
+
+def _split(given: str) -> tuple[str, str]:
+    """Return the path and the NAME of ``FILE[:NAME]``."""
+    if given == "-" or os.path.exists(given) or ":" not in given:
+        return given, ""
+    path, _, name = given.rpartition(":")
+    return path, name
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}",
+            "INPUT is a .py file, a file of hex digits or raw bytes, or - for standard input",
+            rule="input-file",
+        ) from None
+
+
+def _looks_hex(data: bytes) -> bool:
+    """Tell hex text from raw bytes: nothing but hex digits and white space, once comments are gone."""
+    lines = data.split(b"\n")
+    kept = b"".join(line.split(b"#", 1)[0].split(b";", 1)[0] for line in lines)
+    return bool(kept.strip()) and not kept.translate(None, b"0123456789abcdefABCDEF \t\r\f\v")
+
+
+def _slots(path: str, data: bytes) -> Input:
+    """Return the one program of a file of slots; what is cut off its end becomes the problem."""
+    name = "stdin" if path == "-" else os.path.basename(path).split(".")[0]
+    if not data:
+        raise InputError(f"{path} is empty", "a program has at least one instruction of 8 bytes", rule="input-empty")
+    problem: BpfasmError | None = None
+    whole = len(data) // SLOT_BYTES * SLOT_BYTES
+    try:
+        insns = decode(data)
+    except DecodeError as error:
+        error.source = (path, whole // SLOT_BYTES + 1)
+        problem, insns = error, decode(data[:whole])
+    return Input(path, (Program(name, bpf.BPF_PROG_TYPE_UNSPEC, insns),), problem)
+
+
+def _python(path: str, name: str) -> Input:
+    """Run a Python file once; return the Programs it has at module level."""
+    source = _bytes(path)
+    module: dict[str, Any] = {"__name__": "bpfasm_input", "__file__": path, "__builtins__": __builtins__}
+    folder = os.path.dirname(os.path.abspath(path)) if path != "-" else os.getcwd()
+    sys.path.insert(0, folder)
+    try:
+        exec(compile(source, path, "exec"), module)
+    except BpfasmError:
+        raise
+    except SyntaxError as error:
+        raise InputError(
+            f"{error.msg}",
+            (error.text or "").strip(),
+            source=(error.filename or path, error.lineno or 1),
+            rule="python-syntax",
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{type(error).__name__}: {error}",
+            "the file is run to get its Programs, and it raised this",
+            source=_raised_in(path, error),
+            rule="python-raised",
+        ) from None
+    finally:
+        sys.path.remove(folder)
+    found = {key: value for key, value in module.items() if isinstance(value, Program)}
+    if not found:
+        raise InputError(
+            f"{path} has no Program at module level",
+            'write one: prog = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])',
+            rule="no-program",
+        )
+    if name:
+        chosen = found.get(name) or next((p for p in found.values() if p.name == name), None)
+        if chosen is None:
+            raise InputError(
+                f"{path} has no program {name}", f"it has {', '.join(found)}", rule="input-name"
+            )
+        return Input(path, (chosen,))
+    # A program under two names is one program.
+    return Input(path, tuple({id(program): program for program in found.values()}.values()))
+
+
+def _raised_in(path: str, error: BaseException) -> Source:
+    """Return the line of the file itself that raised, not of what it called."""
+    line = 1
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return path, line

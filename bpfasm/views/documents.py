@@ -1,0 +1,73 @@
+"""The JSON documents of the commands. Their schemas are beside this file, in ``schemas/``."""
+
+from __future__ import annotations
+
+from bpfasm.asm.syntax import kernel, macro
+from bpfasm.isa.insn import encode
+from bpfasm.isa.match import form_of, why_none
+from bpfasm.uapi import bpf
+from bpfasm.views.listing import bytes_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from bpfasm.asm import Assembled
+    from bpfasm.errors import BpfasmError
+
+_PROG_TYPES = {getattr(bpf, name): name for name in bpf.enum_bpf_prog_type}
+
+
+def programs(assembled: Iterable[Assembled]) -> dict[str, Any]:
+    """Return what asm and disasm print with ``--json``."""
+    return {"schema": "bpfasm/programs/1", "programs": [_program(program) for program in assembled]}
+
+
+def _program(program: Assembled) -> dict[str, Any]:
+    pc, insns = 0, []
+    for insn in program.insns:
+        form = form_of(insn)
+        row: dict[str, Any] = {
+            "pc": pc,
+            "width": insn.width,
+            "code": insn.code,
+            "dst_reg": insn.dst_reg,
+            "src_reg": insn.src_reg,
+            "off": insn.off,
+            "imm": insn.imm if isinstance(insn.imm, int) else 0,
+            "off2": insn.off2,
+            "imm2": insn.imm2,
+            "text": kernel.text(insn, form),
+            "macro": macro.text(insn, form),
+            "bytes": bytes_of(insn),
+            "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
+        }
+        if not isinstance(insn.imm, int):
+            row["symbol"] = {"kind": "map", "name": insn.imm.name}
+        if form is None:
+            row["problem"] = why_none(insn)
+        insns.append(row)
+        pc += insn.width
+    resolved = [insn if isinstance(insn.imm, int) else insn.replace(imm=0) for insn in program.insns]
+    return {
+        "name": program.program.name,
+        "type": _PROG_TYPES.get(program.program.type, "BPF_PROG_TYPE_UNSPEC"),
+        "hex": encode(resolved).hex(),
+        "insns": insns,
+    }
+
+
+def error(problem: BpfasmError) -> dict[str, Any]:
+    """Return an error as ``--json`` prints it."""
+    place = {"file": problem.source[0], "line": problem.source[1]} if problem.source else None
+    return {
+        "schema": "bpfasm/error/1",
+        "error": {
+            "kind": type(problem).__name__,
+            "what": problem.what,
+            "do": problem.do,
+            "rule": problem.rule or None,
+            "source": place,
+        },
+    }
