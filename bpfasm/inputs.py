@@ -70,6 +70,18 @@ def read(given: str, syntax: str | None = None) -> Input:
     return _slots(path, data)
 
 
+def shipped(path: str) -> dict[str, Any]:
+    """Return what a Python file that comes with bpfasm defines, such as ``examples/chowncount.py``.
+
+    In a checkout the folder is beside the package, in an installed one within it.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))
+    for root in (os.path.dirname(package), package):
+        if os.path.exists(os.path.join(root, path)):
+            return _execute(os.path.join(root, path))
+    raise InputError(f"{path} is not installed", "install bpfasm again: it comes with it", rule="input-file")
+
+
 def _split(given: str) -> tuple[str, str]:
     """Return the path and the NAME of ``FILE[:NAME]``."""
     if given == "-" or os.path.exists(given) or ":" not in given:
@@ -115,7 +127,26 @@ def _slots(path: str, data: bytes) -> Input:
 
 
 def _python(path: str, name: str) -> Input:
-    """Run a Python file once; return the Programs it has at module level."""
+    """Return the Programs that a Python file has at module level."""
+    module = _execute(path)
+    found = {key: value for key, value in module.items() if isinstance(value, Program)}
+    if not found:
+        raise InputError(
+            f"{path} has no Program at module level",
+            'write one: prog = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])',
+            rule="no-program",
+        )
+    if name:
+        chosen = found.get(name) or next((p for p in found.values() if p.name == name), None)
+        if chosen is None:
+            raise InputError(f"{path} has no program {name}", f"it has {', '.join(found)}", rule="input-name")
+        return Input(path, (chosen,))
+    # A program under two names is one program.
+    return Input(path, tuple({id(program): program for program in found.values()}.values()))
+
+
+def _execute(path: str) -> dict[str, Any]:
+    """Run a Python file once; return its module's names. What it raises becomes an InputError at its line."""
     source = _bytes(path)
     module: dict[str, Any] = {"__name__": "bpfasm_input", "__file__": path, "__builtins__": __builtins__}
     folder = os.path.dirname(os.path.abspath(path)) if path != "-" else os.getcwd()
@@ -126,7 +157,7 @@ def _python(path: str, name: str) -> Input:
         raise
     except SyntaxError as error:
         raise InputError(
-            f"{error.msg}",
+            f"SyntaxError: {error.msg}",
             (error.text or "").strip(),
             source=(error.filename or path, error.lineno or 1),
             rule="python-syntax",
@@ -140,22 +171,7 @@ def _python(path: str, name: str) -> Input:
         ) from None
     finally:
         sys.path.remove(folder)
-    found = {key: value for key, value in module.items() if isinstance(value, Program)}
-    if not found:
-        raise InputError(
-            f"{path} has no Program at module level",
-            'write one: prog = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])',
-            rule="no-program",
-        )
-    if name:
-        chosen = found.get(name) or next((p for p in found.values() if p.name == name), None)
-        if chosen is None:
-            raise InputError(
-                f"{path} has no program {name}", f"it has {', '.join(found)}", rule="input-name"
-            )
-        return Input(path, (chosen,))
-    # A program under two names is one program.
-    return Input(path, tuple({id(program): program for program in found.values()}.values()))
+    return module
 
 
 def _raised_in(path: str, error: BaseException) -> Source:

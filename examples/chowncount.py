@@ -1,7 +1,7 @@
 """Count fchownat(2) calls, in three forms of one program.
 
-    bpfasm chowncount                          # load, attach, count
-    bpfasm asm examples/chowncount.py:seed     # the bytes
+bpfasm chowncount                          # load, attach, count
+bpfasm asm examples/chowncount.py:seed     # the bytes
 """
 
 from bpfasm.asm import *

@@ -79,7 +79,9 @@ def _convert(programs: Sequence[Program], args: object) -> int:
         linked = link(inputs.Input(args.input, tuple(programs)).one())  # type: ignore[attr-defined]
         for slot, spec in linked.unresolved:
             print(f"note: map {spec.name} at slot {slot} is left as fd 0: load() fills it in", file=sys.stderr)
-        write(linked.code if to == "raw" else "".join(f"{line}\n" for line in hexdump.lines(linked.code)).encode(), out)
+        write(
+            linked.code if to == "raw" else "".join(f"{line}\n" for line in hexdump.lines(linked.code)).encode(), out
+        )
         return 0
     lines = []
     for number, program in enumerate(programs):

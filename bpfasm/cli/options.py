@@ -34,6 +34,17 @@ def add_output(parser: Parser) -> None:
     parser.add_argument("--out", metavar="FILE", help="write there instead of to standard output")
 
 
+def add_on(parser: Parser) -> None:
+    """Add ``--on``."""
+    parser.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="auto, live, a version of `bpfasm lab kernels`, or all; several with commas (default: auto)",
+    )
+
+
 def write(data: bytes, path: str | None) -> None:
     """Write output where ``--out`` says."""
     if path is None or path == "-":
@@ -45,4 +56,6 @@ def write(data: bytes, path: str | None) -> None:
         with open(path, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "--out FILE names a file that can be written", rule="usage") from None
+        raise UsageError(
+            f"{path}: {error.strerror}", "--out FILE names a file that can be written", rule="usage"
+        ) from None

@@ -1,0 +1,107 @@
+"""Where a command runs: on this kernel, or on one of the lab. The only chooser.
+
+``--on`` takes ``auto``, ``live``, a version of the lab, the path of a kernel, or ``all``; several with commas or by
+repeating it. ``auto`` is the first of live and lab that can do what the command needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bpfasm.errors import FeatureMissing, LabError, UsageError
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+
+class Place(Value):
+    """A kernel to run on: this one (``live``), or one of the lab by version or path."""
+
+    kernel: str
+
+    @property
+    def live(self) -> bool:
+        """Whether it is the kernel that runs here."""
+        return self.kernel == "live"
+
+    def __str__(self) -> str:
+        return "this kernel" if self.live else f"the lab's kernel {self.kernel}"
+
+
+def run(words: Sequence[str], on: Sequence[str], needs: Iterable[str], here: Callable[[], int]) -> int:
+    """Run a command in each place that ``on`` names: ``here`` does it live, a guest runs the same ``words``.
+
+    ``words`` are the whole command line after ``bpfasm``; ``needs`` are what a kernel must have for it
+    (``bpfasm.kernel.needs``). Returns 0, or the first status that is not 0.
+    """
+    places = choose(on, needs)
+    status = 0
+    for place in places:
+        if len(places) > 1:
+            print(f"== {place}", flush=True)
+        if place.live:
+            status = here() or status
+        else:
+            status = _in_the_lab(place, words) or status
+    return status
+
+
+def choose(on: Sequence[str], needs: Iterable[str]) -> list[Place]:
+    """Return the places that ``--on`` (or BPFASM_ON) names. Raises FeatureMissing where ``auto`` finds none."""
+    asked = [word for given in on or [os.environ.get("BPFASM_ON") or "auto"] for word in given.split(",") if word]
+    places: list[Place] = []
+    for word in asked:
+        if word == "auto":
+            places.append(_auto(needs))
+        elif word == "all":
+            from bpfasm import lab
+
+            places += (Place(kernel.version) for kernel in lab.kernels())
+        elif word == "sim":
+            raise UsageError(
+                "there is no simulator yet", "--on takes auto, live, a version of the lab, all", rule="on"
+            )
+        else:
+            places.append(Place(word))
+    return places
+
+
+def _auto(needs: Iterable[str]) -> Place:
+    """Take this kernel if it has what is needed, else the lab's default; say on stderr which, and why."""
+    from bpfasm.kernel.needs import missing
+
+    lack = missing(needs)
+    if lack is None:
+        return Place("live")
+    from bpfasm import lab
+    from bpfasm.lab import qemu
+
+    try:
+        qemu.find()
+    except LabError as error:
+        raise FeatureMissing(f"{lack.what}, and the lab cannot run: {error.what}", error.do, rule="nowhere") from None
+    print(f"bpfasm: {lack.what}; running on the lab's kernel {lab.default()}", file=sys.stderr, flush=True)
+    return Place(lab.default())
+
+
+def _in_the_lab(place: Place, words: Sequence[str]) -> int:
+    from bpfasm import lab
+
+    return lab.run(place.kernel, ["python3", "-m", "bpfasm", *without_on(words), "--on", "live"])
+
+
+def without_on(words: Sequence[str]) -> list[str]:
+    """Return a command line without its ``--on`` options."""
+    kept: list[str] = []
+    value_next = False
+    for word in words:
+        if value_next:
+            value_next = False
+        elif word == "--on":
+            value_next = True
+        elif not word.startswith("--on="):
+            kept.append(word)
+    return kept
