@@ -319,7 +319,8 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
             macro = f"BPF_ATOMIC_OP({size!r}, {op}, {{dst}}, {{src}}, {{off}})"
             if dialect == "xlated":
                 macro = f"BPF_RAW_INSN(BPF_STX | {size!r} | BPF_PROBE_ATOMIC, {{dst}}, {{src}}, {{off}}, {op})"
-                facts |= {"isa": "", "since": "6.10", "group": ""}
+                # Arenas had atomic operations from 6.10 on; what is younger came to both at once.
+                facts |= {"isa": "", "since": "6.10" if facts["isa"] else facts["since"], "group": ""}
             return form(
                 f"{prefix}{name.format(bits=bits)}",
                 kind,
