@@ -73,14 +73,16 @@ def read(given: str, syntax: str | None = None) -> Input:
 
 
 def shipped(path: str) -> dict[str, Any]:
-    """Return what a Python file that comes with bpfasm defines, such as ``examples/chowncount.py``.
+    """Return what a Python file that comes with bpfasm defines, such as ``examples/chowncount.py``."""
+    return _execute(shipped_path(path))
 
-    In a checkout the folder is beside the package, in an installed one within it.
-    """
+
+def shipped_path(path: str) -> str:
+    """Return where something that comes with bpfasm is: beside the package in a checkout, else within it."""
     package = os.path.dirname(os.path.abspath(__file__))
     for root in (os.path.dirname(package), package):
         if os.path.exists(os.path.join(root, path)):
-            return _execute(os.path.join(root, path))
+            return os.path.join(root, path)
     raise InputError(f"{path} is not installed", "install bpfasm again: it comes with it", rule="input-file")
 
 

@@ -166,8 +166,9 @@ def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:
 def cut_slot(data: bytes, name: str = "") -> DecodeError:
     """Return the error for data (of ``name``) whose last slot is not whole."""
     whole, rest = divmod(len(data), SLOT_BYTES)
+    prefix = f"{name}: " if name else ""
     return DecodeError(
-        f"{name}{': ' if name else ''}{len(data)} bytes are {_count(whole, 'slot')} of 8 and {_count(rest, 'byte')} more",
+        f"{prefix}{len(data)} bytes are {_count(whole, 'slot')} of 8 and {_count(rest, 'byte')} more",
         "the last slot is cut short, or something before it does not belong to the program",
         rule="cut-slot",
     )
