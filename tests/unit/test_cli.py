@@ -157,8 +157,10 @@ WRONG = {
     "a jump out of range": (
         PROGRAM.format('BPF_JMP_A("out"), *[BPF_MOV64_IMM(R0, 0)] * 32768, label("out"),'),
         1,
-        'in.py:3: error: the jump at slot 0 to "out" goes +32768 slots, '
-        "and 16 bits reach -32768 to +32767 [jump-range]",
+        (
+            'in.py:3: error: the jump at slot 0 to "out" goes +32768 slots, '
+            "and 16 bits reach -32768 to +32767 [jump-range]"
+        ),
         "jump there in two steps, or with BPF_JMP32_A (from kernel 6.6 on)",
     ),
     "a file that raises": (
