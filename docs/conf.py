@@ -17,6 +17,7 @@ html_theme = "furo"
 html_title = f"bpfasm {release}"
 html_static_path = ["_static"]
 html_css_files = ["bpfasm.css"]
+add_module_names = False
 autodoc_member_order = "bysource"
 # Annotations name types that exist only for the type checker; the docstrings say what an argument is.
 autodoc_typehints = "none"

@@ -38,7 +38,7 @@ class Forms(Table):
     required_arguments = 1
     final_argument_whitespace = True
     option_spec = {"dialect": directives.unchanged}  # noqa: RUF012
-    header = ("form", "code", "macro", "kernel text", "computes", "ISA", "since", "RFC 9669 group")
+    header = ("code", "kernel text", "macro", "computes", "ISA", "since", "RFC group", "form")
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row for each form of the kinds that were asked for."""
@@ -47,14 +47,14 @@ class Forms(Table):
         kinds, dialect = self.arguments[0].split(), self.options.get("dialect", "source")
         return [
             (
-                code(form.name),
                 code(f"{form.code:02x}"),
-                code(form.macro),
                 code(form.kernel),
+                code(form.macro),
                 code(form.meaning),
                 form.isa,
                 form.since or "never",
                 form.group,
+                code(form.name),
             )
             for form in FORMS
             if (kinds == ["all"] or form.kind in kinds) and form.dialect == dialect
