@@ -13,7 +13,7 @@ from bpfasm.lesson import check, model, progress
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from bpfasm.lesson.check import Step
     from bpfasm.lesson.model import Lesson
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
   bpfasm lesson check 1
 """,
     )
-    parser.add_argument("action", choices=tuple(ACTIONS), help="what to do")
+    parser.add_argument("action", choices=("list", *ACTIONS), help="what to do")
     parser.add_argument("lesson", nargs="?", metavar="N", help="number or name of the lesson")
     parser.add_argument("--step", type=int, default=1, metavar="K", help="which hint (default: the first)")
     add_on(parser)
@@ -108,4 +108,4 @@ def _show(steps: Iterable[Step]) -> int:
     return 0
 
 
-ACTIONS = {"list": _list, "start": _start, "check": _check, "hint": _hint}
+ACTIONS: dict[str, Callable[[Lesson, Namespace], int]] = {"start": _start, "check": _check, "hint": _hint}

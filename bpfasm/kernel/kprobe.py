@@ -154,9 +154,7 @@ class TracefsEvent:
 _REMOVE_S = 5.0
 
 
-def _bind(
-    event: int, program: LoadedProgram, probe: Kprobe, mode: Mode, made: TracefsEvent | None = None
-) -> Link:
+def _bind(event: int, program: LoadedProgram, probe: Kprobe, mode: Mode, made: TracefsEvent | None = None) -> Link:
     """Let an event run the program; the event is this function's to close, and to remove if it was ``made``."""
     release = made.remove if made else None
     try:

@@ -29,7 +29,7 @@ def no_pmu() -> FeatureMissing:
         return no_kprobes()
     return FeatureMissing(
         f"there is no {system.PMUS}/kprobe here: sysfs is not mounted",
-        "mount -t sysfs sysfs /sys (as root), or attach with mode=\"tracefs\"",
+        'mount -t sysfs sysfs /sys (as root), or attach with mode="tracefs"',
         rule="no-sysfs",
     )
 

@@ -30,11 +30,11 @@ def check(lesson: Lesson, program: Program) -> Iterator[Step]:
     from bpfasm.kernel import load
 
     code = link(program).code
-    yield Step(True, f"it is a program: {len(code) // 8} slots, {len(code)} bytes")
+    yield Step(True, f"it is a program of {len(code)} bytes")
     try:
         with load(program) as loaded:
             yield Step(True, "the verifier accepts it")
-            returned = loaded[program].test_run(PACKET)
+            returned = loaded[program].test_run(PACKET).retval
     except VerifierError as error:
         yield Step(False, "the verifier refuses it", f"{error.report()}\n\nIts log:\n{_indent(error.log)}")
         return
