@@ -50,7 +50,7 @@ def draw(lines: list[tuple[str, str]]) -> str:
     ]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}">',
             f'<rect width="{width}" height="{height}" rx="8" fill="#1e2127"/>',
             *lights,
             f'<g font-size="{FONT_PX}" style="{STYLE}">',
