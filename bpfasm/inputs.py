@@ -9,8 +9,8 @@ import os
 import sys
 
 from bpfasm.asm import Program
-from bpfasm.errors import BpfasmError, DecodeError, InputError
-from bpfasm.isa.insn import SLOT_BYTES, decode
+from bpfasm.errors import BpfasmError, InputError
+from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
 from bpfasm.uapi import bpf
 from bpfasm.value import Value
 
@@ -32,6 +32,8 @@ class Input(Value):
     name: str
     programs: tuple[Program, ...]
     problem: BpfasmError | None = None
+    #: Bytes at the end that are no whole slot.
+    rest: bytes = b""
 
     def whole(self) -> tuple[Program, ...]:
         """Return the programs; raise the problem if there is one."""
@@ -71,14 +73,16 @@ def read(given: str, syntax: str | None = None) -> Input:
 
 
 def shipped(path: str) -> dict[str, Any]:
-    """Return what a Python file that comes with bpfasm defines, such as ``examples/chowncount.py``.
+    """Return what a Python file that comes with bpfasm defines, such as ``examples/chowncount.py``."""
+    return _execute(shipped_path(path))
 
-    In a checkout the folder is beside the package, in an installed one within it.
-    """
+
+def shipped_path(path: str) -> str:
+    """Return where something that comes with bpfasm is: beside the package in a checkout, else within it."""
     package = os.path.dirname(os.path.abspath(__file__))
     for root in (os.path.dirname(package), package):
         if os.path.exists(os.path.join(root, path)):
-            return _execute(os.path.join(root, path))
+            return os.path.join(root, path)
     raise InputError(f"{path} is not installed", "install bpfasm again: it comes with it", rule="input-file")
 
 
@@ -116,14 +120,11 @@ def _slots(path: str, data: bytes) -> Input:
     name = "stdin" if path == "-" else os.path.basename(path).split(".")[0]
     if not data:
         raise InputError(f"{path} is empty", "a program has at least one instruction of 8 bytes", rule="input-empty")
-    problem: BpfasmError | None = None
     whole = len(data) // SLOT_BYTES * SLOT_BYTES
-    try:
-        insns = decode(data)
-    except DecodeError as error:
-        error.source = (path, whole // SLOT_BYTES + 1)
-        problem, insns = error, decode(data[:whole])
-    return Input(path, (Program(name, bpf.BPF_PROG_TYPE_UNSPEC, insns),), problem)
+    program = Program(name, bpf.BPF_PROG_TYPE_UNSPEC, decode(data[:whole]))
+    if whole == len(data):
+        return Input(path, (program,))
+    return Input(path, (program,), cut_slot(data, path), data[whole:])
 
 
 def _python(path: str, name: str) -> Input:

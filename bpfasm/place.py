@@ -31,11 +31,19 @@ class Place(Value):
         return "this kernel" if self.live else f"the lab's kernel {self.kernel}"
 
 
-def run(words: Sequence[str], on: Sequence[str], needs: Iterable[str], here: Callable[[], int]) -> int:
+def run(
+    words: Sequence[str],
+    on: Sequence[str],
+    needs: Iterable[str],
+    here: Callable[[], int],
+    *,
+    files: Sequence[str] = (),
+) -> int:
     """Run a command in each place that ``on`` names: ``here`` does it live, a guest runs the same ``words``.
 
-    ``words`` are the whole command line after ``bpfasm``; ``needs`` are what a kernel must have for it
-    (``bpfasm.kernel.needs``). Returns 0, or the first status that is not 0.
+    ``words`` are the command line after ``bpfasm``; ``needs`` are what a kernel must have for it
+    (``bpfasm.kernel.needs``); ``files`` are what it reads from the current folder, copied into the guest. Returns 0,
+    or the last status that is not 0.
     """
     places = choose(on, needs)
     status = 0
@@ -45,7 +53,7 @@ def run(words: Sequence[str], on: Sequence[str], needs: Iterable[str], here: Cal
         if place.live:
             status = here() or status
         else:
-            status = _in_the_lab(place, words) or status
+            status = _in_the_lab(place, words, files) or status
     return status
 
 
@@ -87,10 +95,14 @@ def _auto(needs: Iterable[str]) -> Place:
     return Place(lab.default())
 
 
-def _in_the_lab(place: Place, words: Sequence[str]) -> int:
+def _in_the_lab(place: Place, words: Sequence[str], files: Sequence[str]) -> int:
+    from pathlib import Path
+
     from bpfasm import lab
 
-    return lab.run(place.kernel, ["python3", "-m", "bpfasm", *without_on(words), "--on", "live"])
+    command = ["python3", "-m", "bpfasm", *without_on(words), "--on", "live"]
+    copy = [Path(file).resolve() for file in files]
+    return lab.run(place.kernel, command, copy=copy, cwd=os.getcwd() if files else None)
 
 
 def without_on(words: Sequence[str]) -> list[str]:

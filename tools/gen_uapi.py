@@ -31,6 +31,7 @@ HEADERS = {
     "bpf": "linux/bpf.h",
     "bpf_common": "linux/bpf_common.h",
     "btf": "linux/btf.h",
+    "capability": "linux/capability.h",
     "filter": "linux/filter.h",
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",

@@ -14,6 +14,7 @@ from bpfasm.views.listing import PRINTERS, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Sequence
 
     from bpfasm.asm import Program
@@ -49,7 +50,7 @@ def disasm(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
-    _convert(given.programs, args)
+    _convert(given.programs, args, given.rest)
     if given.problem:
         sys.stdout.flush()
         raise given.problem
@@ -68,15 +69,15 @@ def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     return parser
 
 
-def _convert(programs: Sequence[Program], args: object) -> int:
-    """Write programs in the format that was asked for."""
-    to, out = args.to, args.out  # type: ignore[attr-defined]
-    if args.json:  # type: ignore[attr-defined]
+def _convert(programs: Sequence[Program], args: Namespace, rest: bytes = b"") -> int:
+    """Write programs, and the bytes after them that are no whole slot, in the format that was asked for."""
+    to, out = args.to, args.out
+    if args.json:
         text = json.dumps(documents.programs(map(assemble, programs)), indent=1)
         write((text + "\n").encode(), out)
         return 0
     if to in {"hex", "raw"}:
-        linked = link(inputs.Input(args.input, tuple(programs)).one())  # type: ignore[attr-defined]
+        linked = link(inputs.Input(args.input, tuple(programs)).one())
         for slot, spec in linked.unresolved:
             print(f"note: map {spec.name} at slot {slot} is left as fd 0: load() fills it in", file=sys.stderr)
         write(
@@ -87,6 +88,10 @@ def _convert(programs: Sequence[Program], args: object) -> int:
     for number, program in enumerate(programs):
         if len(programs) > 1:
             lines += [""] * bool(number) + [f"{'#' if to == 'macro' else ';'} {program.name}"]
-        lines += listing(assemble(program), to, show_bytes=args.bytes)  # type: ignore[attr-defined]
+        assembled = assemble(program)
+        lines += listing(assembled, to, show_bytes=args.bytes)
+    if rest:
+        slots = sum(insn.width for insn in assembled.insns)
+        lines.append(f"{slots}: {rest.hex()}  ; {len(rest)} of 8 bytes: the slot is cut short")
     write("".join(f"{line}\n" for line in lines).encode(), out)
     return 0

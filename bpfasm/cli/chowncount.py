@@ -59,9 +59,10 @@ def _count(args: Namespace) -> int:
 
     program, counts = shipped("examples/chowncount.py")["FORMS"][args.form]
     with terminable(), _a_file() as chown, load(program) as loaded:
-        loaded.attach()
-        table = loaded[counts]
         show = print if not args.json else _nothing
+        (link,) = loaded.attach()
+        show(f"{program.name} is attached to {link.target} on Linux {os.uname().release}", flush=True)
+        table = loaded[counts]
         with Workload(chown, workers=args.workers, calls=args.calls) as workload:
             interrupted = _watch(workload, lambda: _total(table), args.timeout, show)
             called = workload.stop()

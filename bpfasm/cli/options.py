@@ -19,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"bpfasm {verb}",
             usage=argparse.SUPPRESS,
-            description=f"{examples.strip()}\n\n{what}",
+            description="\n".join((*examples.strip("\n").splitlines(), "", what)),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

@@ -140,12 +140,7 @@ def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:
     Raises DecodeError where the length is no multiple of 8.
     """
     if len(data) % SLOT_BYTES:
-        whole = len(data) // SLOT_BYTES
-        raise DecodeError(
-            f"{len(data)} bytes are {whole} slots of 8 and {len(data) % SLOT_BYTES} bytes more",
-            f"the last slot is cut short, or {len(data) % SLOT_BYTES} bytes do not belong to the program",
-            rule="cut-slot",
-        )
+        raise cut_slot(data)
     swapped = byteorder == "big"
     insns: list[Insn] = []
     new, make = tuple.__new__, insns.append
@@ -166,3 +161,18 @@ def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:
     if first is not None:
         make(new(Insn, (*first, None, None, None)))
     return insns
+
+
+def cut_slot(data: bytes, name: str = "") -> DecodeError:
+    """Return the error for data (of ``name``) whose last slot is not whole."""
+    whole, rest = divmod(len(data), SLOT_BYTES)
+    prefix = f"{name}: " if name else ""
+    return DecodeError(
+        f"{prefix}{len(data)} bytes are {_count(whole, 'slot')} of 8 and {_count(rest, 'byte')} more",
+        "the last slot is cut short, or something before it does not belong to the program",
+        rule="cut-slot",
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

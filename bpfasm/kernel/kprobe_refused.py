@@ -1,0 +1,133 @@
+"""Why a kprobe was not attached, in words."""
+
+from __future__ import annotations
+
+import os
+from errno import EACCES, EBUSY, EEXIST, EILSEQ, EINVAL, ENODEV, ENOENT, ENOSYS, EPERM, ERANGE
+
+from bpfasm.errors import FeatureMissing, KernelError
+from bpfasm.kernel.privilege import not_permitted
+from bpfasm.kernel.words import IN_THE_LAB, errno_name
+from bpfasm.syscall import system, tracefs
+from bpfasm.uapi.bpf import BPF_PROG_TYPE_KPROBE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.attach import Kprobe
+    from bpfasm.errors import BpfasmError
+    from bpfasm.kernel.programs import LoadedProgram
+
+
+def no_kprobes() -> FeatureMissing:
+    """This kernel has no kprobes."""
+    return FeatureMissing("this kernel is built without kprobes (CONFIG_KPROBES)", IN_THE_LAB, rule="no-kprobes")
+
+
+def no_pmu() -> FeatureMissing:
+    """There is no kprobe PMU."""
+    if os.path.isdir(system.PMUS):
+        return no_kprobes()
+    return FeatureMissing(
+        f"there is no {system.PMUS}/kprobe here: sysfs is not mounted",
+        'mount -t sysfs sysfs /sys (as root), or attach with mode="tracefs"',
+        rule="no-sysfs",
+    )
+
+
+def no_tracefs(root: str | None) -> FeatureMissing:
+    """There is no PMU either, or tracefs was asked for: and there is no kprobe_events."""
+    if root is not None or (os.path.isdir(system.PMUS) and system.pmu_type("kprobe") is None):
+        return no_kprobes()
+    return FeatureMissing(
+        "tracefs is not mounted here, and a kprobe event is made in it",
+        f"mount -t tracefs nodev /sys/kernel/tracing (as root), or {IN_THE_LAB}",
+        rule="no-tracefs",
+    )
+
+
+def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
+    """Say why the kernel refused a probe; ``said`` is what tracefs wrote about it."""
+    if number in (EPERM, EACCES):
+        return not_permitted(f"attaching {probe}", ("CAP_PERFMON",), errno_name(number))
+    if number == ENOENT or (number == EINVAL and not _known(probe)):
+        return _no_symbol(probe, number)
+    what, words = f"{probe} was not attached", f"; tracefs says: {said}" if said else ""
+    if number in (EILSEQ, ERANGE) or (number == EINVAL and probe.offset):
+        return KernelError(
+            number,
+            f"{what}: +{probe.offset:#x} is not where an instruction starts, or lies behind the function{words}",
+            "take the offset from the function's disassembly: gdb or objdump on vmlinux",
+            rule="kprobe-offset",
+        )
+    if number == EINVAL:
+        return KernelError(
+            number,
+            f"{what}: the kernel does not allow a probe there{words}",
+            "it is on the list of functions that must not be probed (/sys/kernel/debug/kprobes/blacklist); take its "
+            "caller, or a tracepoint",
+            rule="kprobe-blacklist",
+        )
+    sentences = {
+        EBUSY: ("the function is being patched or probed in a way that excludes this", "see /sys/kernel/livepatch"),
+        EEXIST: ("an event of this name is there already", "remove it: `bpfasm clean`"),
+        ENODEV: ("CPU 0 is offline, and probes are opened on it", "bring it online"),
+        ENOSYS: ("this kernel is built without perf events (CONFIG_PERF_EVENTS)", IN_THE_LAB),
+    }
+    text, do = sentences.get(number, (errno_name(number), "dmesg may tell more"))
+    return KernelError(number, f"{what}: {text}{words}", do, rule="kprobe-attach")
+
+
+def not_bound(program: LoadedProgram, probe: Kprobe, number: int) -> BpfasmError:
+    """Say why the program was not tied to the event that was made for it."""
+    if number in (EPERM, EACCES):
+        return not_permitted(f"attaching {program.name} at {probe}", ("CAP_PERFMON",), errno_name(number))
+    what = f"{program.name} was not attached at {probe}"
+    if number == EINVAL and program.program.type != BPF_PROG_TYPE_KPROBE:
+        return wrong_type(program, probe)
+    if number == EEXIST:
+        return KernelError(number, f"{what}: it already is", "attach it once", rule="kprobe-attach")
+    return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="kprobe-attach")
+
+
+def wrong_type(program: LoadedProgram, probe: Kprobe) -> KernelError:
+    """The program is not one for kprobes."""
+    from bpfasm.kernel.words import prog_type
+
+    return KernelError(
+        EINVAL,
+        f"{program.name} is of type {prog_type(program.program.type)}, and {probe} takes a BPF_PROG_TYPE_KPROBE",
+        "give the program that type; kretprobes and syscalls take it too",
+        rule="program-type",
+    )
+
+
+def _known(probe: Kprobe) -> bool:
+    """Return whether the kernel has the symbol of a probe; True where it does not show its symbols."""
+    from bpfasm.kernel.kprobe import symbols_of
+
+    known = system.kernel_symbols()
+    return not known or not known.isdisjoint(symbols_of(probe))
+
+
+def _no_symbol(probe: Kprobe, number: int) -> KernelError:
+    """Name the functions that come near: what can be probed, or else all that there are."""
+    from difflib import get_close_matches
+
+    from bpfasm.kernel.kprobe import symbols_of
+
+    root = tracefs.find()
+    there = tracefs.probed_functions(root) if root else set()
+    there = there or system.kernel_symbols()
+    wanted = symbols_of(probe)[0]
+    if probe.syscall:
+        prefix = wanted.removesuffix(probe.syscall)
+        calls = [name.removeprefix(prefix) for name in there if name.startswith(prefix)]
+        what = f"this kernel has no system call {probe.syscall} (no function {wanted})"
+        close = get_close_matches(probe.syscall, calls, n=3)
+    else:
+        what = f"this kernel has no function {probe.symbol} to probe"
+        # A compiler's copies come first: vfs_read.isra.0, vfs_read.constprop.0
+        copies = sorted(name for name in there if name.startswith(f"{probe.symbol}."))
+        close = copies[:3] or get_close_matches(probe.symbol, there, n=3)
+    do = f"did you mean {' or '.join(close)}?" if close else "the compiler may have inlined it: take its caller"
+    return KernelError(number, what, do, rule="no-symbol")

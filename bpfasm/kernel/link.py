@@ -1,0 +1,89 @@
+"""``Link``: a program that is attached, until it is closed."""
+
+from __future__ import annotations
+
+import os
+from _weakref import ref
+from errno import EBADF
+
+from bpfasm.kernel.owned import Owned
+from bpfasm.syscall import bpf
+from bpfasm.uapi.bpf import BPF_PERF_EVENT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.value import Value
+
+
+class Link(Owned):
+    """A program attached somewhere; closing it detaches the program.
+
+    ``mode`` is the mechanism that was taken. ``target`` is the description it was made from. ``release`` is what to
+    do after the file descriptor is closed, for what the kernel does not undo by itself.
+
+    A child made by ``fork()`` does not inherit it: there it is closed from the start, and the parent's stays
+    attached until the parent closes it.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        program: LoadedProgram,
+        target: Value,
+        mode: str,
+        release: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(fd)
+        self.program = program
+        self.target = target
+        self.mode = mode
+        self._release = [release] if release else []
+        _open[id(self)] = ref(self)
+
+    def close(self) -> None:
+        """Detach the program; a second time does nothing."""
+        _open.pop(id(self), None)
+        super().close()
+        # Not popped before it is done: interrupted by Ctrl-C, a second close() goes on where the first was.
+        while self._release:
+            self._release[-1]()
+            self._release.clear()
+
+    def _disown(self) -> None:
+        """Let go of the parent's link in a child."""
+        self._release.clear()
+        for fd in self._held:
+            os.close(fd)
+        self._held.clear()
+
+    def __repr__(self) -> str:
+        return f"<Link {self.program.name} at {self.target} ({self.mode})>"
+
+
+#: The links that are open, for the child of a fork.
+_open: dict[int, ref[Link]] = {}
+
+
+def _in_child() -> None:
+    # A copy of the fd would keep the program attached after the parent has closed its own, and closing the object
+    # would take the parent's tracefs event away.
+    for found in list(_open.values()):
+        link = found()
+        if link is not None:
+            link._disown()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+def has_perf_link() -> bool:
+    """Return whether this kernel has BPF links on perf events, from 5.15 on: it gets as far as missing the event."""
+    try:
+        os.close(bpf.link_create(target_fd=0xFFFFFFFF, attach_type=BPF_PERF_EVENT))
+    except OSError as error:
+        return error.errno == EBADF
+    return True

@@ -1,0 +1,134 @@
+"""``load()``: the one way from descriptions to objects in the kernel."""
+
+from __future__ import annotations
+
+from bpfasm.asm.linker import assemble, link
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.program import Program
+from bpfasm.errors import AssemblyError, LinkError
+from bpfasm.kernel.attach import attach
+from bpfasm.kernel.maps import LoadedMap
+from bpfasm.kernel.programs import LoadedProgram
+from bpfasm.kernel.target import local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Self, overload
+
+    from bpfasm.kernel.kprobe import Mode
+    from bpfasm.kernel.link import Link
+    from bpfasm.kernel.owned import Owned
+
+
+def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
+    """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
+
+    Each map is created once and filled with its ``initial`` values; two different maps of one name are a LinkError.
+    A ``MapSpec`` among the items is created whether a program refers to it or not. With a ``log_level`` (1 path, 2
+    all states, 4 statistics, added up) each LoadedProgram has the verifier's ``log``; of a refusal it is always kept.
+    Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or
+    privilege does not allow, KernelError for what else it refuses.
+    """
+    programs = {id(item): item for item in items if isinstance(item, Program)}
+    assembled = [assemble(program) for program in programs.values()]
+    specs: dict[str, MapSpec] = {}
+    for spec in [item for item in items if isinstance(item, MapSpec)] + [m for each in assembled for m in each.maps]:
+        if specs.setdefault(spec.name, spec) != spec:
+            raise LinkError(
+                f"two different maps are called {spec.name}",
+                "declare the map once and use that, or give one of them another name",
+                rule="map-twice",
+            )
+    loaded = Loaded()
+    try:
+        for spec in specs.values():
+            loaded.maps += (LoadedMap(spec),)
+        target = local({each.spec.name: each.fd for each in loaded.maps})
+        for each in assembled:
+            loaded.programs += (LoadedProgram(link(each, target), log_level),)
+    except BaseException:
+        loaded.close()
+        raise
+    return loaded
+
+
+class Loaded:
+    """What ``load()`` made: ``obj[counts]`` is the LoadedMap, ``obj[chowncount]`` the LoadedProgram.
+
+    A context manager. Closing detaches first, then closes programs, then maps.
+    """
+
+    def __init__(self) -> None:
+        self.maps: tuple[LoadedMap, ...] = ()
+        self.programs: tuple[LoadedProgram, ...] = ()
+        self.links: tuple[Link, ...] = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, item: MapSpec) -> LoadedMap: ...
+        @overload
+        def __getitem__(self, item: Program) -> LoadedProgram: ...
+        def __getitem__(self, item: Any) -> Any: ...
+
+    else:
+
+        def __getitem__(self, item):
+            if isinstance(item, MapSpec):
+                found = [each for each in self.maps if each.spec is item or each.spec == item]
+            else:
+                found = [each for each in self.programs if each.program is item]
+                found = found or [each for each in self.programs if each.program == item]
+            if not found:
+                raise KeyError(item)
+            return found[0]
+
+    def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
+        """Attach every program that says where, and is not attached yet: all or none. Return the new links.
+
+        They are kept, and closed with the rest. ``mode`` is that of ``bpfasm.kernel.attach.attach()``.
+        """
+        attached = {id(each.program) for each in self.links if not each.closed}
+        todo = [each for each in self.programs if each.program.attach and id(each) not in attached]
+        if not todo and not attached:
+            raise AssemblyError(
+                "none of these programs says where it is to be attached",
+                'declare one with attach=kprobe("vfs_read"), or attach it with bpfasm.kernel.attach.attach()',
+                rule="attach-target",
+            )
+        before, links = self.links, []
+        try:
+            for each in todo:
+                links.append(attach(each, mode=mode))
+                self.links = before + tuple(links)
+        except BaseException:
+            _close(links)
+            self.links = before
+            raise
+        return tuple(links)
+
+    def close(self) -> None:
+        """Detach and close everything; a second time does nothing."""
+        _close([*self.maps, *self.programs, *self.links])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Loaded {[*self.maps, *self.programs, *self.links]}>"
+
+
+def _close(objects: list[Any]) -> None:
+    """Close objects, the last first; each of them, even if Ctrl-C or an error comes in between."""
+    todo: list[Owned] = list(objects)
+    try:
+        while todo:
+            todo[-1].close()
+            todo.pop()
+    finally:
+        if todo:
+            todo.pop()
+            _close(todo)

@@ -1,0 +1,75 @@
+"""``Owned``: the base of everything that owns a file descriptor."""
+
+from __future__ import annotations
+
+import os
+from _warnings import warn
+from sys import _getframe
+
+from bpfasm.isa.where import source_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Self
+
+    from bpfasm.isa.where import Where
+
+
+def _creator() -> Where:
+    """Return the place outside of this package that made an object."""
+    frame = _getframe(2)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bpfasm.kernel"):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
+class Owned:
+    """An object that lives as long as its file descriptor is open; a context manager.
+
+    In a child made by ``fork()`` it is the child's own copy: closing that leaves the parent's alone.
+    """
+
+    def __init__(self, fd: int) -> None:
+        # A list, because popping from it is atomic: of two threads that close, one does.
+        self._held = [fd]
+        self._pid = os.getpid()
+        self._where = _creator()
+
+    @property
+    def fd(self) -> int:
+        """The file descriptor. Raises ValueError when it was closed."""
+        try:
+            return self._held[0]
+        except IndexError:
+            raise ValueError(f"{self!r} is closed") from None
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for ``select`` and its kin."""
+        return self.fd
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return not self._held
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        try:
+            fd = self._held.pop()
+        except IndexError:
+            return
+        os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self.__dict__.get("_held"):
+            return
+        if self._pid == os.getpid():
+            file, line = source_of(self._where) or ("?", 0)
+            warn(f"{self!r} was never closed; it was made at {file}:{line}", ResourceWarning, source=self)
+        self.close()

@@ -1,0 +1,109 @@
+"""EPERM, explained: the kernel says only "Operation not permitted"; /proc and /sys tell why."""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.errors import FeatureMissing
+from bpfasm.kernel.words import IN_THE_LAB
+from bpfasm.syscall import system
+from bpfasm.uapi import bpf, capability
+
+#: The types that need CAP_NET_ADMIN, and those that need CAP_PERFMON (kernel/bpf/syscall.c,
+#: is_net_admin_prog_type() and is_perfmon_prog_type()), each with CAP_BPF.
+NET_ADMIN_TYPES = (
+    bpf.BPF_PROG_TYPE_SCHED_CLS,
+    bpf.BPF_PROG_TYPE_SCHED_ACT,
+    bpf.BPF_PROG_TYPE_XDP,
+    bpf.BPF_PROG_TYPE_LWT_IN,
+    bpf.BPF_PROG_TYPE_LWT_OUT,
+    bpf.BPF_PROG_TYPE_LWT_XMIT,
+    bpf.BPF_PROG_TYPE_LWT_SEG6LOCAL,
+    bpf.BPF_PROG_TYPE_SK_SKB,
+    bpf.BPF_PROG_TYPE_SK_MSG,
+    bpf.BPF_PROG_TYPE_FLOW_DISSECTOR,
+    bpf.BPF_PROG_TYPE_CGROUP_DEVICE,
+    bpf.BPF_PROG_TYPE_CGROUP_SOCK,
+    bpf.BPF_PROG_TYPE_CGROUP_SOCK_ADDR,
+    bpf.BPF_PROG_TYPE_CGROUP_SOCKOPT,
+    bpf.BPF_PROG_TYPE_CGROUP_SYSCTL,
+    bpf.BPF_PROG_TYPE_SOCK_OPS,
+    bpf.BPF_PROG_TYPE_EXT,
+    bpf.BPF_PROG_TYPE_NETFILTER,
+)
+PERFMON_TYPES = (
+    bpf.BPF_PROG_TYPE_KPROBE,
+    bpf.BPF_PROG_TYPE_TRACEPOINT,
+    bpf.BPF_PROG_TYPE_PERF_EVENT,
+    bpf.BPF_PROG_TYPE_RAW_TRACEPOINT,
+    bpf.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+    bpf.BPF_PROG_TYPE_TRACING,
+    bpf.BPF_PROG_TYPE_LSM,
+    bpf.BPF_PROG_TYPE_STRUCT_OPS,
+    bpf.BPF_PROG_TYPE_EXT,
+)
+
+
+def needs_of_program(prog_type: int) -> tuple[str, ...]:
+    """Return the capabilities that loading a program of this type takes."""
+    needs = ["CAP_BPF"]
+    if prog_type in PERFMON_TYPES:
+        needs.append("CAP_PERFMON")
+    if prog_type in NET_ADMIN_TYPES:
+        needs.append("CAP_NET_ADMIN")
+    return tuple(needs)
+
+
+def lacking(needs: tuple[str, ...]) -> list[str]:
+    """Return those of the capabilities that this process does not have; CAP_SYS_ADMIN stands for each."""
+    held = system.capabilities()
+    if held >> capability.CAP_SYS_ADMIN & 1:
+        return []
+    return [name for name in needs if not held >> getattr(capability, name) & 1]
+
+
+def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> FeatureMissing:
+    """Return why ``doing`` something was refused, and what to do about it."""
+    missing = lacking(needs)
+    if missing:
+        return _no_capability(doing, missing)
+    lockdown = system.lockdown()
+    if lockdown in {"integrity", "confidentiality"}:
+        return FeatureMissing(
+            f"{doing}: the kernel is locked down ({lockdown} mode) and refuses it even to root",
+            f"boot with lockdown=none (Secure Boot may turn it on), or {IN_THE_LAB}",
+            rule="lockdown",
+        )
+    if system.in_user_namespace():
+        return FeatureMissing(
+            f"{doing}: the capabilities of this process hold in its user namespace only, as in a rootless container",
+            f"run it as root of the machine, or {IN_THE_LAB}",
+            rule="privilege",
+        )
+    if system.seccomp():
+        return FeatureMissing(
+            f"{doing}: refused, and a seccomp filter is on this process, as in a container",
+            "allow bpf and perf_event_open in the container's seccomp profile (docker run --security-opt "
+            f"seccomp=unconfined), or {IN_THE_LAB}",
+            rule="seccomp",
+        )
+    return FeatureMissing(
+        f"{doing}: the kernel refuses it ({errno}), though this process has {' and '.join(needs)}",
+        f"a security module may forbid it (see dmesg), or locked memory is short (ulimit -l); or {IN_THE_LAB}",
+        rule="privilege",
+    )
+
+
+def _no_capability(doing: str, missing: list[str]) -> FeatureMissing:
+    words = " and ".join(missing)
+    if os.geteuid() == 0:
+        return FeatureMissing(
+            f"{doing} needs {words}, which root does not have here (a container?)",
+            f"give the container {words} (docker run --privileged), or {IN_THE_LAB}",
+            rule="privilege",
+        )
+    return FeatureMissing(
+        f"{doing} needs {words}, and this process is not root",
+        f"run it with sudo, or {IN_THE_LAB}",
+        rule="privilege",
+    )

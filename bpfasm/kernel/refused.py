@@ -1,0 +1,138 @@
+"""A program that was not loaded, in words."""
+
+from __future__ import annotations
+
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EPERM
+
+from bpfasm.errors import FeatureMissing, KernelError, VerifierError
+from bpfasm.kernel.privilege import lacking, needs_of_program, not_permitted
+from bpfasm.kernel.verdict import verify
+from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
+from bpfasm.syscall import bpf, system
+from bpfasm.syscall.libc import ENOTSUPP, buffer
+from bpfasm.uapi import bpf as uapi
+from bpfasm.vlog.last import last
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bpfasm.asm.linker import Linked
+    from bpfasm.errors import BpfasmError, Source
+    from bpfasm.kernel.verdict import Verdict
+
+#: More slots than these are refused before the verifier looks (BPF_COMPLEXITY_LIMIT_INSNS, BPF_MAXINSNS).
+MOST_SLOTS = 1_000_000
+MOST_SLOTS_UNPRIVILEGED = 4096
+
+#: Types that cannot be loaded without naming what they attach to in the kernel's BTF.
+_NEED_BTF_ID = (
+    uapi.BPF_PROG_TYPE_TRACING,
+    uapi.BPF_PROG_TYPE_LSM,
+    uapi.BPF_PROG_TYPE_EXT,
+    uapi.BPF_PROG_TYPE_STRUCT_OPS,
+)
+
+
+def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmError:
+    """Return the exception for a program that was refused."""
+    end = last(verdict.log)
+    if verdict.log.strip() and (end.error or end.pc is not None):
+        return _by_verifier(linked, verdict)
+    return _unread(linked, fields, verdict.errno)
+
+
+def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
+    """The verifier looked at it: say where it stopped, and what it said."""
+    program, end = linked.program, last(verdict.log)
+    said = "; ".join(end.error) or f"{errno_name(verdict.errno)} (its log was cut off)"
+    at = f", at slot {end.pc}{f': {end.insn}' if end.insn else ''}" if end.pc is not None else ""
+    lines = verdict.log.count("\n")
+    return VerifierError(
+        verdict.errno,
+        f"the verifier refused {program.name}: {said}{at}",
+        f"its whole log, {lines} lines, is the exception's .log; `bpfasm verify` prints it",
+        log=verdict.log,
+        program=program,
+        pc=end.pc,
+        source=source_at(linked, end.pc),
+        rule="refused",
+    )
+
+
+def source_at(linked: Linked, pc: int | None) -> Source | None:
+    """Return the file and line of the instruction at a slot, or of the one whose second slot that is."""
+    if pc is None:
+        return None
+    insn = linked.insn_at(pc) or linked.insn_at(pc - 1)
+    return insn.source if insn else None
+
+
+def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
+    """The kernel refused it before the verifier had looked, and says no more than an errno."""
+    program = linked.program
+    kind, slots = prog_type(program.type), fields["insn_cnt"]
+    what = f"{program.name} was not loaded"
+    needs = needs_of_program(program.type)
+    if number == EPERM:
+        return not_permitted(f"loading {program.name} ({kind})", needs)
+    if number == E2BIG:
+        most = MOST_SLOTS_UNPRIVILEGED if lacking(("CAP_BPF",)) else MOST_SLOTS
+        if not slots:
+            return KernelError(
+                number, f"{what}: it has no instructions", "end it with BPF_EXIT_INSN()", rule="program-size"
+            )
+        if slots > most:
+            return KernelError(
+                number,
+                f"{what}: it has {slots} slots, and the kernel takes {most}",
+                "split it into several programs and tail calls",
+                rule="program-size",
+            )
+        return FeatureMissing(
+            f"{what}: this kernel ({system.release()}) does not know a field it was given ({errno_name(number)})",
+            "run it on a newer kernel (--on 7)",
+            rule="attr-field",
+        )
+    if number == EINVAL and program.type in _NEED_BTF_ID:
+        return KernelError(
+            number,
+            f"{what}: a program of type {kind} is loaded for one function of the kernel, and none was named",
+            "this type cannot be attached by bpfasm yet",
+            rule="program-type",
+        )
+    if number == EINVAL and not has_prog_type(program.type):
+        return FeatureMissing(
+            f"{what}: this kernel ({system.release()}) has no programs of type {kind}",
+            f"it is too old for them or built without them; {IN_THE_LAB}",
+            rule="no-program-type",
+        )
+    sentences = {
+        EAGAIN: (
+            f"signals interrupted the verifier {bpf.TRIES} times",
+            "stop the timer or profiler that sends them while the program is loaded",
+        ),
+        EBADF: ("it refers to a map or program that is not open", "load the maps it uses with it: load(program)"),
+        ENOMEM: ("the kernel has no memory for it", "free some, or make the program smaller"),
+        ENOTSUPP: ("the kernel does not support what it does (ENOTSUPP), and does not say what", IN_THE_LAB),
+    }
+    words, do = sentences.get(
+        number, (f"{errno_name(number)}, and the kernel does not say why", "dmesg may tell more")
+    )
+    return KernelError(number, f"{what}: {words}", do, rule="program-load")
+
+
+def has_prog_type(type: int) -> bool:
+    """Return whether this kernel has a type of program: by loading one that returns 0, and if refused, the reason."""
+    from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
+    from bpfasm.isa.insn import encode
+    from bpfasm.isa.operands import R0
+
+    code = encode([BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    verdict = verify({"prog_type": type, "insn_cnt": 2, "insns": buffer(code), "license": buffer(b"GPL\0")})
+    if verdict.fd is not None:
+        import os
+
+        os.close(verdict.fd)
+        return True
+    return bool(verdict.log.strip()) or verdict.errno != EINVAL

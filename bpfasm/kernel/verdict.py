@@ -1,0 +1,86 @@
+"""Asking the verifier: the load itself, and the whole log when the answer is no."""
+
+from __future__ import annotations
+
+import os
+from errno import ENOSPC
+
+from bpfasm.kernel.memlock import with_memory
+from bpfasm.syscall import bpf
+from bpfasm.syscall.libc import buffer_over
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: The first size of a log buffer where the kernel does not tell how much it has to say, and the largest it takes
+#: (kernel/bpf/log.c bpf_verifier_log_attr_valid()).
+FIRST_SIZE = 64 << 10
+LARGEST_SIZE = (1 << 30) - 1
+
+#: Each try makes the verifier go through the whole program again, so a buffer that was too small grows by much.
+GROWTH = 4
+
+#: What a log may grow by between the call that asks for its size and the one that fetches it: a digit of a time.
+SLACK = 1 << 10
+
+
+class Verdict:
+    """What came of loading a program: an ``fd``, or the ``errno`` of the refusal; and the verifier's ``log``."""
+
+    def __init__(self, fd: int | None, errno: int, log: str) -> None:
+        self.fd = fd
+        self.errno = errno
+        self.log = log
+
+
+def verify(fields: dict[str, Any], log_level: int = 0) -> Verdict:
+    """Load a program given by the fields of BPF_PROG_LOAD.
+
+    Without a log at first, which takes a third of the time; where that fails, or with a ``log_level``, once more with
+    one. The errno is that of the first try: a buffer too small would make it ENOSPC.
+    """
+    fd, errno = _load(fields)
+    if fd is not None and not log_level:
+        return Verdict(fd, 0, "")
+    if fd is not None:
+        os.close(fd)
+    fd, later, log = _load_with_log(fields, log_level or 1)
+    return Verdict(fd, 0 if fd is not None else errno or later, log)
+
+
+def _load(fields: dict[str, Any]) -> tuple[int | None, int]:
+    try:
+        return with_memory(lambda: bpf.prog_load(**fields))[0], 0
+    except OSError as error:
+        return None, error.errno or 0
+
+
+def _load_with_log(fields: dict[str, Any], level: int) -> tuple[int | None, int, str]:
+    """Return the fd or None, the errno, and the log."""
+    from mmap import mmap
+
+    size = _log_size(fields, level) or FIRST_SIZE
+    while True:
+        memory = mmap(-1, size)  # unlike a buffer of ctypes, not filled with zeros page by page
+        fd, errno = _load({**fields, "log_level": level, "log_buf": buffer_over(memory), "log_size": size})
+        if errno != ENOSPC or size == LARGEST_SIZE:
+            return fd, errno, _text(memory)
+        size = min(size * GROWTH, LARGEST_SIZE)
+
+
+def _log_size(fields: dict[str, Any], level: int) -> int:
+    """Return how many bytes the log takes, 0 where the kernel does not tell: before 6.4, and of an empty log."""
+    try:
+        fd, size = bpf.prog_load(**fields, log_level=level)
+    except bpf.LoadError as error:
+        size = error.log_true_size
+    else:
+        os.close(fd)
+    return min(size + SLACK, LARGEST_SIZE) if size else 0
+
+
+def _text(memory: Any) -> str:
+    end = memory.find(b"\0")
+    data: bytes = memory[: end if end >= 0 else len(memory)]
+    return data.decode("utf-8", "replace")

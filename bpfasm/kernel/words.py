@@ -1,0 +1,38 @@
+"""Words for the kernel's numbers."""
+
+from __future__ import annotations
+
+from errno import errorcode
+
+from bpfasm.syscall.libc import ENOTSUPP
+from bpfasm.uapi import bpf
+
+#: What to do where this kernel will not; each command takes ``--on``.
+IN_THE_LAB = "add `--on 6.1`: the lab runs it on Debian's 6.1 kernel, in QEMU, without root"
+
+
+def errno_name(number: int) -> str:
+    """Return ``EINVAL`` for 22."""
+    return "ENOTSUPP" if number == ENOTSUPP else errorcode.get(number, f"errno {number}")
+
+
+def map_type(number: int) -> str:
+    """Return ``BPF_MAP_TYPE_HASH`` for 1."""
+    return _name("BPF_MAP_TYPE_", number, bpf.enum_bpf_map_type)
+
+
+def prog_type(number: int) -> str:
+    """Return ``BPF_PROG_TYPE_KPROBE`` for 2."""
+    return _name("BPF_PROG_TYPE_", number, bpf.enum_bpf_prog_type)
+
+
+def _name(prefix: str, number: int, names: tuple[str, ...]) -> str:
+    # Of two names for a number the later one is meant.
+    found = [name for name in names if getattr(bpf, name) == number and not name.startswith("__")]
+    return found[-1] if found else f"{prefix}{number}"
+
+
+def object_name(name: str) -> bytes:
+    """Return the name that the kernel takes for an object: 15 of A-Z a-z 0-9 _ and the dot."""
+    kept = "".join(c for c in name if c in "._" or (c.isascii() and c.isalnum()))
+    return kept.encode()[: bpf.BPF_OBJ_NAME_LEN - 1]

@@ -1,0 +1,199 @@
+"""``bpf(2)``, one function a command.
+
+Arguments have the names of ``union bpf_attr``'s fields, as in C; what is not given is zero, as in C. A field that
+is a pointer takes a ``Buffer``. Each raises ``OSError`` with the kernel's errno; ``TypeError`` names a field that
+there is not.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EAGAIN, EINTR
+from struct import pack_into, unpack_from
+
+from bpfasm.syscall.libc import NR, addressof, buffer, errno, failure, good_fd, syscall
+from bpfasm.uapi.bpf import (
+    BPF_LINK_CREATE,
+    BPF_LINK_DETACH,
+    BPF_MAP_CREATE,
+    BPF_MAP_DELETE_ELEM,
+    BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_ELEM,
+    BPF_MAP_UPDATE_ELEM,
+    BPF_OBJ_GET,
+    BPF_OBJ_GET_INFO_BY_FD,
+    BPF_OBJ_PIN,
+    BPF_PROG_LOAD,
+    BPF_PROG_TEST_RUN,
+    enum_bpf_cmd,
+    sizeof_union_bpf_attr,
+    union_bpf_attr,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.syscall.libc import Buffer
+
+    Field = int | bytes | Buffer
+
+_NR_BPF = NR["__NR_bpf"]
+
+#: The verifier gives up with EAGAIN when a signal is pending. A timer that fires again and again could keep a large
+#: program from ever loading, so there is an end to it.
+TRIES = 6
+
+
+class Attr:
+    """A ``union bpf_attr``: zeros, but for the fields that were given.
+
+    ``size`` is the end of the last field that is not zero, so that an old kernel is not asked about fields it does
+    not know (it refuses only those that are set), and at least ``least`` bytes, for fields the kernel writes.
+    """
+
+    def __init__(self, fields: dict[str, Field], *, least: int = 0) -> None:
+        self.memory = memory = buffer(sizeof_union_bpf_attr)
+        self.kept = fields  # what the pointers point at
+        size = least
+        for name, value in fields.items():
+            try:
+                offset, length, format = union_bpf_attr[name]
+            except KeyError:
+                raise TypeError(f"union bpf_attr has no field {name}") from None
+            if format == "Q" and not isinstance(value, int):
+                value = addressof(value)  # type: ignore[arg-type]  # noqa: PLW2901  bytes go to 's' fields
+            if value:
+                pack_into(format, memory, offset, value)
+                size = max(size, offset + length)
+        self.size = size
+
+    def __getitem__(self, name: str) -> int:
+        """Return a field, as the kernel may have changed it."""
+        offset, _, format = union_bpf_attr[name]
+        value: int = unpack_from(format, self.memory, offset)[0]
+        return value
+
+    def call(self, command: int) -> int:
+        """Make the call; return what it returns. Raises OSError."""
+        result: int = syscall(_NR_BPF, command, self.memory, self.size)
+        if result < 0:
+            raise failure(errno(), enum_bpf_cmd[command])
+        return result
+
+    def open(self, command: int) -> int:
+        """Make a call that returns a file descriptor."""
+        return good_fd(self.call(command))
+
+
+def _end(name: str) -> int:
+    """Return the size of an attr that has this field, and none after it."""
+    offset, length, _ = union_bpf_attr[name]
+    return offset + length
+
+
+def map_create(**fields: Field) -> int:
+    """Create a map; return its fd. Fields: map_type, key_size, value_size, max_entries, map_flags, map_name ..."""
+    return Attr(fields).open(BPF_MAP_CREATE)
+
+
+def map_lookup_elem(*, map_fd: int, key: Buffer, value: Buffer, flags: int = 0) -> None:
+    """Read the value at a key into ``value``."""
+    Attr({"map_fd": map_fd, "key": key, "value": value, "flags": flags}).call(BPF_MAP_LOOKUP_ELEM)
+
+
+def map_update_elem(*, map_fd: int, key: Buffer, value: Buffer, flags: int = 0) -> None:
+    """Set the value at a key."""
+    Attr({"map_fd": map_fd, "key": key, "value": value, "flags": flags}).call(BPF_MAP_UPDATE_ELEM)
+
+
+def map_delete_elem(*, map_fd: int, key: Buffer) -> None:
+    """Delete a key."""
+    Attr({"map_fd": map_fd, "key": key}).call(BPF_MAP_DELETE_ELEM)
+
+
+def map_get_next_key(*, map_fd: int, key: Buffer | int, next_key: Buffer) -> None:
+    """Read the key after ``key`` into ``next_key``, or the first one if ``key`` is 0 or is not there.
+
+    Raises ENOENT after the last.
+    """
+    Attr({"map_fd": map_fd, "key": key, "next_key": next_key}).call(BPF_MAP_GET_NEXT_KEY)
+
+
+class LoadError(OSError):
+    """A program that was not loaded; ``log_true_size`` is how many bytes the verifier's whole log takes.
+
+    It is 0 before kernel 6.4, which does not tell, and where the verifier was not asked.
+    """
+
+    log_true_size = 0
+
+
+def prog_load(**fields: Field) -> tuple[int, int]:
+    """Load a program; return its fd and the size of the verifier's whole log, as in ``LoadError``.
+
+    Fields: prog_type, insn_cnt, insns, license, prog_name, log_level, log_size, log_buf ... Raises LoadError.
+    """
+    for left in reversed(range(TRIES)):
+        attr = Attr(fields, least=_end("log_true_size"))
+        try:
+            return attr.open(BPF_PROG_LOAD), attr["log_true_size"]
+        except OSError as error:
+            # Between two tries the interpreter runs the handler of the signal that was in the way.
+            if error.errno != EAGAIN or not left:
+                refused = LoadError(*error.args)
+                refused.log_true_size = attr["log_true_size"]
+                raise refused from None
+    raise AssertionError
+
+
+def prog_test_run(**fields: Field) -> dict[str, int]:
+    """Run a program on given data; return ``retval``, ``duration`` (ns a run), ``data_size_out``, ``ctx_size_out``.
+
+    Fields: prog_fd, data_in, data_size_in, data_out, data_size_out, ctx_in ..., repeat, flags, cpu, batch_size. A
+    signal cuts a run short; it is then made again, so the program may run more often than asked. Raises ENOSPC when
+    ``data_out`` is too small.
+    """
+    for left in reversed(range(TRIES)):
+        attr = Attr({f"test.{name}": value for name, value in fields.items()})
+        try:
+            attr.call(BPF_PROG_TEST_RUN)
+        except OSError as error:
+            if error.errno not in (EAGAIN, EINTR) or not left:
+                raise
+        else:
+            return {name: attr[f"test.{name}"] for name in ("retval", "duration", "data_size_out", "ctx_size_out")}
+    raise AssertionError
+
+
+def obj_get_info_by_fd(fd: int, layout: dict[str, tuple[int, int, str]], size: int) -> dict[str, int | bytes]:
+    """Return what the kernel tells of an object, by the names of its struct's fields.
+
+    ``layout`` and ``size`` are those of ``struct_bpf_prog_info``, ``struct_bpf_map_info`` ... A field that this
+    kernel does not have is 0.
+    """
+    memory = buffer(size)
+    Attr({"info.bpf_fd": fd, "info.info_len": size, "info.info": memory}).call(BPF_OBJ_GET_INFO_BY_FD)
+    return {
+        name: unpack_from(format, memory, offset)[0]
+        for name, (offset, length, format) in layout.items()
+        if length and ":" not in format
+    }
+
+
+def link_create(**fields: Field) -> int:
+    """Attach a program; return the link's fd. Fields: those of ``link_create``, ``perf_event.bpf_cookie`` too."""
+    return Attr({f"link_create.{name}": value for name, value in fields.items()}).open(BPF_LINK_CREATE)
+
+
+def link_detach(link_fd: int) -> None:
+    """Detach a link's program while the link stays."""
+    Attr({"link_detach.link_fd": link_fd}).call(BPF_LINK_DETACH)
+
+
+def obj_pin(fd: int, path: str) -> None:
+    """Give an object a name in a bpf file system, where it outlives its process."""
+    Attr({"bpf_fd": fd, "pathname": buffer(os.fsencode(path) + b"\0")}).call(BPF_OBJ_PIN)
+
+
+def obj_get(path: str) -> int:
+    """Return an fd of a pinned object."""
+    return Attr({"pathname": buffer(os.fsencode(path) + b"\0")}).open(BPF_OBJ_GET)

@@ -1,0 +1,146 @@
+"""The commands on a map's elements, prepared once a map: about 0.5 us over the system call itself."""
+
+from __future__ import annotations
+
+from errno import ENOENT
+from struct import pack_into
+
+from bpfasm.syscall.libc import NR, addressof, buffer, errno, failure, quick_syscall, syscall
+from bpfasm.uapi.bpf import (
+    BPF_MAP_DELETE_ELEM,
+    BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_ELEM,
+    BPF_MAP_UPDATE_ELEM,
+    enum_bpf_cmd,
+    union_bpf_attr,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bpfasm.syscall.libc import Buffer
+
+_NR_BPF = NR["__NR_bpf"]
+_FD, _KEY, _VALUE, _FLAGS = (union_bpf_attr[name][0] for name in ("map_fd", "key", "value", "flags"))
+_SIZE = sum(union_bpf_attr["flags"][:2])
+
+
+class Slot:
+    """Memory for a key, a value and a next key, and the attrs that point at it.
+
+    The kernel insists on zero in every field a command does not use, hence one attr for each set of fields.
+    """
+
+    __slots__ = ("elem", "first", "flags", "key", "key_only", "memory", "next", "next_key", "value")
+
+    def __init__(self, map_fd: int, key_size: int, value_size: int) -> None:
+        # A map without keys (a queue) still has to point somewhere.
+        key, value, after = buffer(max(key_size, 1)), buffer(max(value_size, 1)), buffer(max(key_size, 1))
+        self.memory = (key, value, after)
+        self.elem = _attr(map_fd, addressof(key), addressof(value))
+        self.key_only = _attr(map_fd, addressof(key), 0)
+        self.next_key = _attr(map_fd, addressof(key), addressof(after))
+        self.first = _attr(map_fd, 0, addressof(after))
+        self.key = memoryview(key).cast("B")[:key_size]
+        self.value = memoryview(value).cast("B")[:value_size]
+        self.next = memoryview(after).cast("B")[:key_size]
+        self.flags = memoryview(self.elem).cast("B")[_FLAGS:].cast("Q")
+
+
+def _attr(map_fd: int, key: int, value: int) -> Buffer:
+    attr = buffer(_SIZE)
+    pack_into("I", attr, _FD, map_fd)
+    pack_into("Q", attr, _KEY, key)
+    pack_into("Q", attr, _VALUE, value)
+    return attr
+
+
+class Elements:
+    """The elements of one map, in bytes.
+
+    Safe to use from several threads and from signal handlers: each call takes a ``Slot`` for itself. ``slow`` lets
+    other threads run during a call; it is for maps whose updates wait for the rest of the kernel (maps in maps).
+    ``refusal`` makes the exception for an errno and the name of a command.
+    """
+
+    def __init__(
+        self,
+        map_fd: int,
+        key_size: int,
+        value_size: int,
+        *,
+        slow: bool = False,
+        refusal: Callable[[int, str], Exception] = failure,
+    ) -> None:
+        self._refusal = refusal
+        self._sizes = (map_fd, key_size, value_size)
+        self._call = syscall if slow else quick_syscall
+        self._free = [Slot(*self._sizes)]
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """Return the value at a key, None where there is none."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = Slot(*self._sizes)
+        slot.key[:] = key
+        if self._call(_NR_BPF, BPF_MAP_LOOKUP_ELEM, slot.elem, _SIZE):
+            self._missing(slot, BPF_MAP_LOOKUP_ELEM)
+            return None
+        value = slot.value.tobytes()
+        self._free.append(slot)
+        return value
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Set the value at a key."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = Slot(*self._sizes)
+        slot.key[:] = key
+        slot.value[:] = value
+        slot.flags[0] = flags
+        failed = self._call(_NR_BPF, BPF_MAP_UPDATE_ELEM, slot.elem, _SIZE)
+        slot.flags[0] = 0
+        self._free.append(slot)
+        if failed:
+            raise self._refusal(errno(), enum_bpf_cmd[BPF_MAP_UPDATE_ELEM])
+
+    def delete(self, key: bytes) -> bool:
+        """Delete a key; return whether it was there."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = Slot(*self._sizes)
+        slot.key[:] = key
+        if self._call(_NR_BPF, BPF_MAP_DELETE_ELEM, slot.key_only, _SIZE):
+            self._missing(slot, BPF_MAP_DELETE_ELEM)
+            return False
+        self._free.append(slot)
+        return True
+
+    def next_key(self, key: bytes | None) -> bytes | None:
+        """Return the key after ``key`` (None: the first; so too where ``key`` is not there), None after the last."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = Slot(*self._sizes)
+        if key is None:
+            attr = slot.first
+        else:
+            attr = slot.next_key
+            slot.key[:] = key
+        if self._call(_NR_BPF, BPF_MAP_GET_NEXT_KEY, attr, _SIZE):
+            self._missing(slot, BPF_MAP_GET_NEXT_KEY)
+            return None
+        following = slot.next.tobytes()
+        self._free.append(slot)
+        return following
+
+    def _missing(self, slot: Slot, command: int) -> None:
+        """Raise what the kernel said, unless it is that there is no such key."""
+        number = errno()
+        self._free.append(slot)
+        if number != ENOENT:
+            raise self._refusal(number, enum_bpf_cmd[command])

@@ -1,0 +1,129 @@
+"""What /proc and /sys say about this machine and process. Readers only; a file that is not there is None."""
+
+from __future__ import annotations
+
+import os
+
+#: Where the kernel lists its performance monitoring units, the ``kprobe`` one among them.
+PMUS = "/sys/bus/event_source/devices"
+
+
+def read(path: str) -> str | None:
+    """Return a file's text, None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def number(path: str) -> int | None:
+    """Return the number in a file, None where there is none."""
+    text = read(path)
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return None
+
+
+def status(pid: int | str = "self") -> dict[str, str]:
+    """Return /proc/PID/status by field."""
+    lines = (read(f"/proc/{pid}/status") or "").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def capabilities() -> int:
+    """Return this process's effective capabilities, one bit each."""
+    return int(status().get("CapEff", "0"), 16)
+
+
+def seccomp() -> int:
+    """Return this process's seccomp mode: 0 none, 1 strict, 2 filter."""
+    return int(status().get("Seccomp", "0"))
+
+
+def lockdown() -> str:
+    """Return the kernel's lockdown mode: none, integrity, confidentiality, or empty where it is unknown."""
+    text = read("/sys/kernel/security/lockdown") or ""
+    return text.partition("[")[2].partition("]")[0]
+
+
+def unprivileged_bpf_disabled() -> int | None:
+    """Return the sysctl: 0 anybody may load, 1 and 2 only with capabilities."""
+    return number("/proc/sys/kernel/unprivileged_bpf_disabled")
+
+
+def perf_event_paranoid() -> int | None:
+    """Return the sysctl: what perf_event_open(2) refuses to those without CAP_PERFMON."""
+    return number("/proc/sys/kernel/perf_event_paranoid")
+
+
+def release() -> str:
+    """Return the kernel's release, as ``uname -r`` prints it."""
+    return os.uname().release
+
+
+def possible_cpus() -> int:
+    """Return for how many CPUs a per-CPU map has a value: all that may ever come online."""
+    text = read("/sys/devices/system/cpu/possible")
+    if text is None:
+        return os.sysconf("SC_NPROCESSORS_CONF")
+    # "0-3" or "0,2-5": the kernel sizes by the highest number
+    return max(int(part.rpartition("-")[2]) for part in text.strip().split(",")) + 1
+
+
+def online_cpu() -> int:
+    """Return a CPU that is online, the first."""
+    text = read("/sys/devices/system/cpu/online") or "0"
+    return int(text.strip().partition(",")[0].partition("-")[0])
+
+
+def start_time(pid: int | str = "self") -> int | None:
+    """Return when a process started, in clock ticks since boot; with its pid it names a process for good."""
+    text = read(f"/proc/{pid}/stat")
+    # The command may hold spaces and brackets: count from the last bracket, which ends field 2.
+    return int(text.rpartition(")")[2].split()[19]) if text else None
+
+
+def pid_namespace(pid: int | str = "self") -> int | None:
+    """Return the number of a process's pid namespace."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def pmu_type(name: str) -> int | None:
+    """Return the number of a performance monitoring unit for perf_event_attr.type, None if there is no such unit."""
+    return number(f"{PMUS}/{name}/type")
+
+
+def pmu_bit(name: str, field: str) -> int | None:
+    """Return which bit of perf_event_attr.config a unit's field is."""
+    text = read(f"{PMUS}/{name}/format/{field}")
+    return int(text.partition(":")[2]) if text and text.startswith("config:") else None
+
+
+def kernel_symbols() -> set[str]:
+    """Return the names in /proc/kallsyms; empty where it cannot be read. Takes 0.1 s: for error messages."""
+    return {line.split(None, 3)[2] for line in (read("/proc/kallsyms") or "").splitlines()}
+
+
+def memlock_limit() -> tuple[int, int]:
+    """Return the soft and the hard limit of locked memory in bytes, -1 for none."""
+    from resource import RLIMIT_MEMLOCK, getrlimit
+
+    return getrlimit(RLIMIT_MEMLOCK)
+
+
+def set_memlock_limit(soft: int, hard: int) -> None:
+    """Set the limit of locked memory. Raises OSError or ValueError where this process may not."""
+    from resource import RLIMIT_MEMLOCK, setrlimit
+
+    setrlimit(RLIMIT_MEMLOCK, (soft, hard))
+
+
+def in_user_namespace() -> bool:
+    """Return whether this process is in a user namespace of its own, where its capabilities reach no further."""
+    # The first namespace maps every id to itself.
+    return (read("/proc/self/uid_map") or "0 0 4294967295").split() != ["0", "0", "4294967295"]

@@ -1,0 +1,70 @@
+"""tracefs: finding it, and making and removing kprobe events in it."""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.syscall.system import read
+
+
+def find(mountinfo: str | None = None) -> str | None:
+    """Return the directory that tracefs is mounted at, None where it is not.
+
+    ``mountinfo`` is the text of /proc/self/mountinfo. A mount of a subdirectory (in some containers) does not count.
+    """
+    if mountinfo is None:
+        mountinfo = read("/proc/self/mountinfo") or ""
+    debugfs = None
+    for line in mountinfo.splitlines():
+        mount, _, source = line.partition(" - ")
+        _, _, _, root, point, *_ = mount.split()
+        if root != "/":
+            continue
+        kind = source.partition(" ")[0]
+        point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+        if kind == "tracefs":
+            return point
+        if kind == "debugfs":
+            debugfs = point
+    # The kernel mounts it there itself, but only when somebody looks.
+    if debugfs and os.path.isdir(f"{debugfs}/tracing/events"):
+        return f"{debugfs}/tracing"
+    return None
+
+
+def add_kprobe_event(tracefs: str, definition: str) -> None:
+    """Make an event: ``p:GROUP/EVENT SYMBOL+OFFSET`` or ``r:GROUP/EVENT SYMBOL``. Raises OSError."""
+    _append(f"{tracefs}/kprobe_events", definition)
+
+
+def remove_kprobe_event(tracefs: str, group: str, event: str) -> None:
+    """Remove an event. Raises EBUSY while somebody has it open, ENOENT where there is none."""
+    _append(f"{tracefs}/kprobe_events", f"-:{group}/{event}")
+
+
+def event_id(tracefs: str, group: str, event: str) -> int:
+    """Return an event's number for perf_event_attr.config. Raises OSError."""
+    with open(f"{tracefs}/events/{group}/{event}/id", encoding="ascii") as file:
+        return int(file.read())
+
+
+def last_error(tracefs: str) -> str:
+    """Return what the kernel found wrong with the last definition, in its words; empty where it does not say."""
+    lines = (read(f"{tracefs}/error_log") or "").splitlines()
+    errors = [line.partition(": error: ")[2] for line in lines if ": error: " in line]
+    return errors[-1].strip() if errors else ""
+
+
+def _append(path: str, line: str) -> None:
+    # One write(2), since the file takes a command a write. O_APPEND: opening it to truncate would remove all events.
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    try:
+        os.write(fd, line.encode())
+    finally:
+        os.close(fd)
+
+
+def probed_functions(tracefs: str) -> set[str]:
+    """Return the functions that ftrace can reach; empty where the kernel does not list them."""
+    # "name [module]" in a module
+    return {line.partition(" ")[0] for line in (read(f"{tracefs}/available_filter_functions") or "").splitlines()}

@@ -1,0 +1,80 @@
+"""Directives that print the project's own tables, so that a page cannot differ from the code."""
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class Table(SphinxDirective):
+    """A list-table made from rows of reST cells."""
+
+    header: tuple[str, ...] = ()
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the rows."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
+        for row in (self.header, *self.rows()):
+            for number, cell in enumerate(row):
+                lines.append(f"   {'* -' if number == 0 else '  -'} {cell}")
+        box = nodes.container(classes=["wide-table"])
+        self.state.nested_parse(StringList(lines, source="tables"), self.content_offset, box)
+        return [box]
+
+
+def code(text: str) -> str:
+    """Return text as a reST literal, or nothing."""
+    return f"``{text}``" if text else ""
+
+
+class Forms(Table):
+    """The forms of the instruction table: ``.. forms:: KIND ...``."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec = {"dialect": directives.unchanged}  # noqa: RUF012
+    header = ("code", "kernel text", "macro", "computes", "ISA", "since", "RFC group", "form")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each form of the kinds that were asked for."""
+        from bpfasm.isa.table import FORMS
+
+        kinds, dialect = self.arguments[0].split(), self.options.get("dialect", "source")
+        return [
+            (
+                code(f"{form.code:02x}"),
+                code(form.kernel),
+                code(form.macro),
+                code(form.meaning),
+                form.isa,
+                form.since or "never",
+                form.group,
+                code(form.name),
+            )
+            for form in FORMS
+            if (kinds == ["all"] or form.kind in kinds) and form.dialect == dialect
+        ]
+
+
+class Verbs(Table):
+    """The verbs of the command line."""
+
+    header = ("verb", "what it does")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each verb."""
+        from bpfasm.cli import VERBS
+
+        return [(code(f"bpfasm {verb}"), what) for verb, (_, _, what) in VERBS.items()]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directives."""
+    app.add_directive("forms", Forms)
+    app.add_directive("verbs", Verbs)
+    return {"parallel_read_safe": True}
