@@ -189,7 +189,10 @@ def _same(first: MapSpec, spec: MapSpec, insn: Insn) -> None:
 def _distance(
     insn: Insn, target: str | Label, pc: int, places: dict[str | Label, int], body: str, *, bits: int
 ) -> int:
-    """Return a jump's distance in slots, from the instruction after it."""
+    """Return a distance in slots as the kernel counts: from the slot after the one that holds the distance.
+
+    That is so in BPF_LD_IMM64 too, whose first slot holds it (verifier.c add_subprog_and_kfunc()).
+    """
     if not isinstance(target, str | Label):
         raise LinkError(f"{target!r} cannot be resolved", source=insn.source, rule="unlinked")
     if target not in places:
@@ -199,7 +202,7 @@ def _distance(
             source=insn.source,
             rule="label-missing",
         )
-    distance = places[target] - pc - insn.width
+    distance = places[target] - pc - 1
     if not -(1 << (bits - 1)) <= distance < 1 << (bits - 1):
         raise LabelError(
             f"the jump at slot {pc} to {label_text(target)} goes {distance:+d} slots, and 16 bits reach "
