@@ -43,6 +43,7 @@ _REG_SIBLING = {
     "BPF_JMP_IMM": "BPF_JMP_REG",
     "BPF_JMP32_IMM": "BPF_JMP32_REG",
 }
+_REG_SLOTS = ("dst", "src")
 _IMM_SIBLING = {reg: imm for imm, reg in _REG_SIBLING.items()}
 
 
@@ -59,9 +60,10 @@ class Call:
         caller = frame.f_back
         self.source = source_of((caller.f_code, caller.f_lasti)) if caller else None
 
-    def slot(self, value: Any) -> str:
-        """Return the name of the slot that holds this very value."""
-        return next((name for name, held in self.arguments.items() if held is value), "a slot")
+    def slot(self, value: Any, *, register: bool = False) -> str:
+        """Return the name of the slot that holds this very value, among those of registers or the others."""
+        slots = (name for name, held in self.arguments.items() if held is value and (name in _REG_SLOTS) is register)
+        return next(slots, "")
 
     def written(self, macro: str) -> str:
         """Return the call as it was written, under another macro's name."""
@@ -90,7 +92,7 @@ class _Registers(dict["Any", int]):
 
     def __missing__(self, value: object) -> NoReturn:
         call = Call()
-        slot = call.slot(value)
+        slot = call.slot(value, register=True)
         what = f"{described(value)}, and the {slot} slot takes a register"
         sibling = _IMM_SIBLING.get(call.macro)
         if slot == "src" and sibling and isinstance(value, int):
@@ -139,13 +141,12 @@ def size_of(size: Size) -> int:
     )
 
 
-def one_of(value: int, allowed: tuple[int, ...], why: str) -> int:
+def one_of(slot: str, value: int, allowed: tuple[int, ...], why: str) -> int:
     """Check a number that has a few values only; ``why`` says what they are."""
     if isinstance(value, int) and value in allowed:
         return int(value)
-    call = Call()
     shown = ", ".join(map(repr, allowed))
-    call.refuse(f"{described(value)}, and the {call.slot(value)} slot takes {shown}", why, "not-allowed-here")
+    Call().refuse(f"{described(value)}, and the {slot} slot takes {shown}", why, "not-allowed-here")
 
 
 def imm32(imm: Any) -> Any:
@@ -224,7 +225,16 @@ def jump16(off: Any) -> Any:
 
 def jump32(imm: Any) -> Any:
     """Check the target of a 32-bit jump: a label, or a distance in slots."""
-    return imm if isinstance(imm, str | Label) else simm32(imm)
+    if isinstance(imm, str | Label):
+        return imm
+    number = _number(imm, "imm")
+    if S32_MIN <= number <= S32_MAX:
+        return number
+    Call().refuse(
+        f"a distance of {number} slots does not fit 32 bits",
+        "the kernel takes programs of up to 1000000 slots",
+        "jump-range",
+    )
 
 
 def fd_number(fd: Any) -> int:
@@ -245,7 +255,7 @@ def _number(value: Any, slot: str) -> int:
     if isinstance(value, int):
         return int(value)
     call = Call()
-    slot = call.slot(value) if call.slot(value) != "a slot" else slot
+    slot = call.slot(value) or slot
     if isinstance(value, Reg):
         sibling = _REG_SIBLING.get(call.macro)
         if call.macro == "BPF_ST_MEM":

@@ -149,20 +149,20 @@ def BPF_ALU32_IMM_OFF(op: AluOp, dst: Register, imm: int, off: int) -> Insn:
 def _signedness(op: AluOp, off: int) -> int:
     """Check the offset of an arithmetic operation: 1 means signed, and only division and modulo have it."""
     if op in (BPF_DIV, BPF_MOD):
-        return one_of(off, (0, 1), "0 is the unsigned operation, 1 the signed one")
-    return one_of(off, (0,), "only BPF_DIV and BPF_MOD have a signed form")
+        return one_of("off", off, (0, 1), "0 is the unsigned operation, 1 the signed one")
+    return one_of("off", off, (0,), "only BPF_DIV and BPF_MOD have a signed form")
 
 
 def BPF_ENDIAN(type: Order, dst: Register, len: int) -> Insn:
     """Convert the low ``len`` bits (16, 32, 64) of ``dst`` to BPF_TO_LE or BPF_TO_BE; the rest becomes 0."""
-    order = one_of(type, (BPF_TO_LE, BPF_TO_BE), "BPF_TO_LE is little-endian, BPF_TO_BE is network order")
-    bits = one_of(len, _BYTE_ORDER_BITS, "it is a number of bits")
+    order = one_of("type", type, (BPF_TO_LE, BPF_TO_BE), "BPF_TO_LE is little-endian, BPF_TO_BE is network order")
+    bits = one_of("len", len, _BYTE_ORDER_BITS, "it is a number of bits")
     return _insn(_ENDIAN | order, REG[dst], 0, 0, bits)
 
 
 def BPF_BSWAP(dst: Register, len: int) -> Insn:
     """Reverse the bytes of the low ``len`` bits (16, 32, 64) of ``dst``; the rest becomes 0 (ISA v4)."""
-    return _insn(_BSWAP, REG[dst], 0, 0, one_of(len, _BYTE_ORDER_BITS, "it is a number of bits"))
+    return _insn(_BSWAP, REG[dst], 0, 0, one_of("len", len, _BYTE_ORDER_BITS, "it is a number of bits"))
 
 
 # Moves
@@ -190,23 +190,23 @@ def BPF_MOV32_IMM(dst: Register, imm: int) -> Insn:
 
 def BPF_MOVSX64_REG(dst: Register, src: Register, off: int) -> Insn:
     """Copy the low ``off`` bits (8, 16, 32) of ``src`` and extend their sign to 64 bits (ISA v4)."""
-    return _insn(_MOV64_X, REG[dst], REG[src], one_of(off, (8, 16, 32), "it is a number of bits"), 0)
+    return _insn(_MOV64_X, REG[dst], REG[src], one_of("off", off, (8, 16, 32), "it is a number of bits"), 0)
 
 
 def BPF_MOVSX32_REG(dst: Register, src: Register, off: int) -> Insn:
     """Copy the low ``off`` bits (8, 16) of ``src`` and extend their sign to 32 bits (ISA v4)."""
-    return _insn(_MOV_X, REG[dst], REG[src], one_of(off, (8, 16), "it is a number of bits"), 0)
+    return _insn(_MOV_X, REG[dst], REG[src], one_of("off", off, (8, 16), "it is a number of bits"), 0)
 
 
 def BPF_MOV64_RAW(type: SrcKind, dst: Register, src: Register, imm: int) -> Insn:
     """Make a 64-bit move of either kind: ``type`` BPF_X copies ``src``, BPF_K sets ``imm``."""
-    source = one_of(type, (BPF_K, BPF_X), "BPF_K takes the immediate, BPF_X the register")
+    source = one_of("type", type, (BPF_K, BPF_X), "BPF_K takes the immediate, BPF_X the register")
     return _insn(_MOV64_K | source, REG[dst], REG[src], 0, simm32(imm))
 
 
 def BPF_MOV32_RAW(type: SrcKind, dst: Register, src: Register, imm: int) -> Insn:
     """Make a 32-bit move of either kind: ``type`` BPF_X copies ``src``, BPF_K sets ``imm``."""
-    source = one_of(type, (BPF_K, BPF_X), "BPF_K takes the immediate, BPF_X the register")
+    source = one_of("type", type, (BPF_K, BPF_X), "BPF_K takes the immediate, BPF_X the register")
     return _insn(_MOV_K | source, REG[dst], REG[src], 0, imm32(imm))
 
 
