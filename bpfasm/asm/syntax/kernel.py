@@ -61,4 +61,7 @@ def text(insn: Insn, form: Form | None) -> str:
     except KeyError:
         opcode = "" if form.kernel.startswith("BUG_") else f"({form.code:02x}) "
         _printers[form.name] = printer(opcode + form.kernel, ROLES)
-        return _printers[form.name](insn)
+        return text(insn, form)
+    except TypeError:
+        # BPF_RAW_INSN takes a map, a label or a subprogram in any field; not linked, it has no number yet.
+        return f"({insn.code:02x}) {data(insn)}"

@@ -21,7 +21,11 @@ HELPERS = {getattr(bpf, name): name for name in bpf.enum_bpf_func_id if name.sta
 
 
 def _map(insn: Insn) -> Any:
-    return insn.imm.name if isinstance(insn.imm, MapSpec) else insn.imm
+    if isinstance(insn.imm, MapSpec):
+        return insn.imm.name
+    if insn.imm < 0:
+        raise ValueError
+    return insn.imm
 
 
 ROLES: Roles = {
@@ -57,4 +61,7 @@ def text(insn: Insn, form: Form | None) -> str:
         return _printers[form.name](insn)
     except KeyError:
         _printers[form.name] = printer(form.macro, ROLES)
-        return _printers[form.name](insn)
+        return text(insn, form)
+    except (TypeError, ValueError):
+        # What is not linked has no number yet; a number that no fd has is none that BPF_LD_MAP_FD takes.
+        return data(insn)
