@@ -37,7 +37,9 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
                 )
             seen[item.label] = item
             continue
-        source = next((near.source for near in body[number::-1] if isinstance(near, Insn | Mark)), None)
+        inner = list(item) if isinstance(item, list | tuple) else []
+        nearest = (near for near in (*inner, *body[number::-1]) if isinstance(near, Insn | Mark))
+        source = next((near.source for near in nearest), None)
         if isinstance(item, list | tuple):
             raise AssemblyError(
                 f"item {number} of {owner} is a list of {len(item)} items",

@@ -37,16 +37,19 @@ class Verdict:
 def verify(fields: dict[str, Any], log_level: int = 0) -> Verdict:
     """Load a program given by the fields of BPF_PROG_LOAD.
 
-    Without a log at first, which takes a third of the time; where that fails, or with a ``log_level``, once more with
-    one. The errno is that of the first try: a buffer too small would make it ENOSPC.
+    Without a log at first, which takes a third of the time, and where that fails once more with one; with a
+    ``log_level``, with a log at once. A log that does not fit its buffer makes the errno ENOSPC, whatever was wrong
+    with the program: then the errno is that of a load without log.
     """
-    fd, errno = _load(fields)
-    if fd is not None and not log_level:
-        return Verdict(fd, 0, "")
-    if fd is not None:
-        os.close(fd)
+    errno = 0
+    if not log_level:
+        fd, errno = _load(fields)
+        if fd is not None:
+            return Verdict(fd, 0, "")
     fd, later, log = _load_with_log(fields, log_level or 1)
-    return Verdict(fd, 0 if fd is not None else errno or later, log)
+    if fd is None and later == ENOSPC and not errno:
+        fd, errno = _load(fields)
+    return Verdict(fd, errno or later if fd is None else 0, log)
 
 
 def _load(fields: dict[str, Any]) -> tuple[int | None, int]:
