@@ -25,7 +25,11 @@ def main(argv: list[str]) -> int:
 
     The status of ``run`` is the command's own, 124 when the timeout ended it, 125 when the lab itself failed.
     """
-    arguments = _parser().parse_args(argv)
+    # What stands after the first -- is the command's, whatever it looks like.
+    split = argv.index("--") if "--" in argv else len(argv)
+    arguments = _parser().parse_args(argv[:split])
+    if split < len(argv) and arguments.verb == "run":
+        arguments.command += argv[split + 1 :]
     failed = 125 if arguments.verb == "run" else 3
     try:
         return int(arguments.do(arguments))
@@ -53,7 +57,9 @@ def seconds(text: str) -> float:
             if 0 < value < float("inf"):
                 return value
             break
-    raise argparse.ArgumentTypeError(f"{text!r} is not a time: write seconds (2.5) or a unit (500ms, 30s, 2m, 1h)")
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is not a time: write seconds (2.5) or a unit (500ms, 30s, 2m, 1h)"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,10 +84,14 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="boot a kernel and run a command in it", epilog=_EXAMPLES)
     run.formatter_class = argparse.RawDescriptionHelpFormatter
     run.add_argument("--on", metavar="V", help="version, or path of a vmlinuz (default: 6.1, or BPFASM_ON)")
-    run.add_argument("--timeout", type=seconds, metavar="S", help="end the guest after S seconds (status 124)")
+    run.add_argument(
+        "--timeout", type=seconds, metavar="S", help="end the guest after S seconds (status 124)"
+    )
     run.add_argument("--copy", action="append", default=[], metavar="PATH", help="have this in the guest too")
-    run.add_argument("--memory", type=int, default=1024, metavar="MIB", help="memory of the guest (default: 1024)")
-    run.add_argument("command", nargs="+", metavar="COMMAND", help="the command and its words, after --")
+    run.add_argument(
+        "--memory", type=int, default=1024, metavar="MIB", help="memory of the guest (default: 1024)"
+    )
+    run.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
     run.set_defaults(do=_run, json=False)
     return parser
 
@@ -91,7 +101,9 @@ def _kernels(arguments: argparse.Namespace) -> int:
 
     known = lab.kernels()
     if arguments.json:
-        _print_json({"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, known))})
+        _print_json(
+            {"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, known))}
+        )
         return 0
     print(f"{'KERNEL':8} {'RELEASE':28} FROM")
     for kernel in known:
@@ -103,10 +115,14 @@ def _kernels(arguments: argparse.Namespace) -> int:
 def _fetch(arguments: argparse.Namespace) -> int:
     from bpfasm import lab
 
-    versions = [kernel.version for kernel in lab.kernels()] if arguments.version == ["all"] else arguments.version
+    versions = (
+        [kernel.version for kernel in lab.kernels()] if arguments.version == ["all"] else arguments.version
+    )
     found = [lab.fetch(version, renew=arguments.renew) for version in versions]
     if arguments.json:
-        _print_json({"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, found))})
+        _print_json(
+            {"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, found))}
+        )
         return 0
     for kernel in found:
         print(f"{kernel.version}: {kernel.release}")

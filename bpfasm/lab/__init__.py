@@ -12,10 +12,10 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 
 from __future__ import annotations
 
-from bpfasm.lab.fetch import fetch
-from bpfasm.lab.kernels import Kernel, Tree, default, find, kernels
-from bpfasm.lab.run import Result, boot, capture, run
+from bpfasm.lab.api import Result, boot, capture, run
+from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
 from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest
+from bpfasm.lab.store import fetch
 
 __all__ = [
     "FAILED",

@@ -125,7 +125,9 @@ def download(apt: Apt, packages: list[Package], into: Path, progress: Progress) 
 
 def unpack(package: Path, into: Path) -> None:
     """Unpack the files of a ``.deb`` below the folder ``into``, without its scripts."""
-    done = subprocess.run(["dpkg-deb", "-x", package, into], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    done = subprocess.run(
+        ["dpkg-deb", "-x", package, into], stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
     if done.returncode:
         raise LabError(
             f"cannot unpack {package.name}: {done.stderr.decode(errors='replace').strip()}",
@@ -155,8 +157,18 @@ def _run(
 ) -> str:
     """Run one apt command with the configuration of ``apt``; return its stdout, or raise LabError with its reason."""
     read, write = os.pipe()
-    words = [command[0], "-c", str(apt.state / "apt.conf"), "-q", "-o", f"APT::Status-Fd={write}", *command[1:]]
-    environment = {name: value for name, value in os.environ.items() if name != "APT_CONFIG"} | {"LC_ALL": "C"}
+    words = [
+        command[0],
+        "-c",
+        str(apt.state / "apt.conf"),
+        "-q",
+        "-o",
+        f"APT::Status-Fd={write}",
+        *command[1:],
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "APT_CONFIG"} | {
+        "LC_ALL": "C"
+    }
     with open(read, "rb") as status, (apt.state / "output").open("w+b") as output:
         try:
             process = subprocess.Popen(

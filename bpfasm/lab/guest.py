@@ -101,7 +101,9 @@ def _loopback() -> None:
     control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
         # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
-        fcntl.ioctl(control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
+        fcntl.ioctl(
+            control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22)
+        )
     finally:
         control.close()
 
@@ -201,7 +203,9 @@ class Job:
                 os.chdir(self.cwd)
             except OSError as error:
                 status = 125
-                os.write(2, b"lab: cannot start in " + self.cwd + b": " + str(error.strerror).encode() + b"\n")
+                os.write(
+                    2, b"lab: cannot start in " + self.cwd + b": " + str(error.strerror).encode() + b"\n"
+                )
                 os._exit(status)
             os.execvpe(self.argv[0], self.argv, self.env)
         except OSError as error:

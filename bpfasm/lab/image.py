@@ -24,7 +24,7 @@ from pathlib import Path
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
 from bpfasm.lab.cpio import CpioWriter
-from bpfasm.lab.kernels import Tree
+from bpfasm.lab.matrix import Tree
 from bpfasm.lab.modules import closure
 from bpfasm.lab.objects import without_debug
 
@@ -56,18 +56,19 @@ _PROJECT = ("bpfasm", "examples", "lessons", "tests", "tools", "bench", "pyproje
 _TOO_LARGE = 8 << 20
 
 
-def parts(tree: Tree, modules: Iterable[str], packages: tuple[str, ...], copy: Iterable[Path]) -> list[Path | bytes]:
+def parts(
+    tree: Tree, modules: Iterable[str], packages: tuple[str, ...], copy: Iterable[Path]
+) -> list[Path | bytes]:
     """Return the parts of a guest's file system in the order the kernel is to unpack them, built where needed."""
-    found: list[Path | bytes] = [base()]
-    if packages:
-        found.append(site_packages(packages))
-    if tree.modules:
-        found.append(kernel_modules(tree, modules))
-    found.append(project())
+    installed = distributions(packages)
     extra = copies(copy)
-    if extra:
-        found.append(extra)
-    return found
+    return [
+        base(),
+        *([site_packages(installed)] if installed else []),
+        *([kernel_modules(tree, modules)] if tree.modules else []),
+        project(),
+        *([extra] if extra else []),
+    ]
 
 
 def base() -> Path:
@@ -88,9 +89,8 @@ def base() -> Path:
     return _built("base", marks, build)
 
 
-def site_packages(names: tuple[str, ...]) -> Path:
-    """Return the part with these distributions and what they require, as this Python has them."""
-    found = _distributions(names)
+def site_packages(found: dict[str, importlib.metadata.Distribution]) -> Path:
+    """Return the part with these distributions, at the places where this Python has them."""
     marks = [(name, found[name].version, str(found[name].locate_file(""))) for name in sorted(found)]
 
     def build(cpio: CpioWriter) -> None:
@@ -111,16 +111,16 @@ def site_packages(names: tuple[str, ...]) -> Path:
 def kernel_modules(tree: Tree, names: Iterable[str]) -> Path:
     """Return the part with these modules and what they depend on, and the list that the guest loads them by."""
     assert tree.modules is not None
-    found = closure(tree.modules, tuple(names))
-    marks: list[object] = [tree.release, str(tree.modules), *(module.name for module in found)]
-    marks += [_stamp(module.path) for module in found]
+    folder, wanted = tree.modules, tuple(names)
 
     def build(cpio: CpioWriter) -> None:
+        found = closure(folder, wanted)
         for module in found:
             cpio.file(f"{LAB}/modules/{module.name}.ko", module.read())
         # In the order they are to be loaded in.
         cpio.file(f"{LAB}/modules/list", "".join(f"{module.name}\n" for module in found).encode())
 
+    marks = [tree.release, wanted, _stamp(folder / "kernel"), _stamp(tree.vmlinuz)]
     return _built("modules", marks, build)
 
 
@@ -304,7 +304,9 @@ def _python(cpio: CpioWriter, interpreter: Path) -> None:
 def _walk_library(library: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(library):
         folders[:] = sorted(
-            name for name in folders if name not in _LEFT_OUT and not name.startswith("config-") and name != "lib-dynload"
+            name
+            for name in folders
+            if name not in _LEFT_OUT and not name.startswith("config-") and name != "lib-dynload"
         )
         for name in sorted(names):
             if name not in _LEFT_OUT and not name.endswith((".pyc", ".exe", ".a", ".o")):
@@ -322,10 +324,16 @@ def _libraries(cpio: CpioWriter, binaries: list[Path]) -> None:
         return
     try:
         done = subprocess.run(
-            ["ldd", *map(str, binaries)], stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True
+            ["ldd", *map(str, binaries)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            text=True,
         )
     except FileNotFoundError:
-        raise LabError("ldd is not on this machine", "install it: it comes with the C library (libc-bin)") from None
+        raise LabError(
+            "ldd is not on this machine", "install it: it comes with the C library (libc-bin)"
+        ) from None
     found = set()
     for line in done.stdout.splitlines():
         words = line.split()
@@ -356,7 +364,8 @@ def _system(cpio: CpioWriter) -> None:
         _copy(cpio, loader_cache, compiled=False)
 
 
-def _distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
+def distributions(names: Iterable[str]) -> dict[str, importlib.metadata.Distribution]:
+    """Return these distributions and those they require, by name; what this Python does not have is left out."""
     found: dict[str, importlib.metadata.Distribution] = {}
     wanted = list(names)
     while wanted:

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bpfasm.lab.kernels import Kernel
+    from bpfasm.lab.matrix import Kernel
 
 _PR_SET_PDEATHSIG = 1
 _KVM_GET_API_VERSION = 0xAE00
@@ -35,10 +35,21 @@ PACKAGES = {
     "brew": "brew install qemu",
 }
 
-#: What every guest gets on its command line.
+#: What every guest gets on its command line: a panic ends the machine at once (with -no-reboot), and an oops is a
+#: panic, so that nothing goes on half-broken. The rest saves waiting for what is not there or does not matter.
+CMDLINE = "console=ttyS0 quiet panic=-1 oops=panic 8250.nr_uarts=1 i8042.noaux i8042.nokbd cryptomgr.notests"
+
+#: The accelerator's option, the processor, and more of the command line.
 #:
-#: A panic ends the machine at once (with -no-reboot), and an oops is a panic: nothing goes on half-broken.
-CMDLINE = "console=ttyS0 quiet panic=-1 oops=panic"
+#: Threads: with one thread for each processor, QEMU's TCG loses when a kernel rewrites its own code (each kprobe and
+#: tracepoint does) while another processor runs it: oopses at boot and within seconds of tracing. One thread in
+#: all is the cure; both processors are there all the same. The processor has to be able to run this machine's
+#: Python, which may be built for a newer x86-64 than QEMU's default. lpj is what the first processor finds, and
+#: saves the second the search.
+ACCELERATORS = {
+    "kvm": ("kvm", "host", ""),
+    "tcg": ("tcg,thread=single", "max", "lpj=10000000"),
+}
 
 
 class Machine(Value):
@@ -120,14 +131,13 @@ def _boot_id() -> str:
 def command(machine: Machine, kernel: Kernel, initrd_fd: int, port_fd: int) -> list[str]:
     """Return QEMU's command line. What it reads and talks to comes as open files: there is nothing to clean up."""
     assert kernel.tree is not None
-    accel = "kvm" if machine.accel == "kvm" else "tcg,thread=multi"
+    accel, cpu, more = ACCELERATORS[machine.accel]
     return [
         machine.program, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", "pc,usb=off,vmport=off", "-accel", accel,
-        "-cpu", "host" if machine.accel == "kvm" else "max",
+        "-machine", "pc,usb=off,vmport=off", "-accel", accel, "-cpu", cpu,
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
         "-kernel", str(kernel.tree.vmlinuz), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", f"{CMDLINE} {kernel.cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
+        "-append", f"{CMDLINE} {more} {kernel.cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",
@@ -153,7 +163,9 @@ def initrd(parts: Iterable[Path | bytes]) -> int:
     return fd
 
 
-def spawn(machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]) -> tuple[subprocess.Popen[bytes], socket.socket]:
+def spawn(
+    machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start QEMU and return its process (stdout: the console, stderr: QEMU's own words) and our end of the port."""
     ours, theirs = socket.socketpair()
     image = initrd(parts)

@@ -6,7 +6,6 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Protocol, Self
 
-    from bpfasm.lab.kernels import Kernel
+    from bpfasm.lab.matrix import Kernel
 
     class Sink(Protocol):
         """Where output goes: anything with a ``write`` for bytes."""
@@ -64,6 +63,7 @@ class Guest:
         assert self._process.stdout and self._process.stderr
         self._serial, self._complaints = self._process.stdout, self._process.stderr
         self._said = b""
+        self._over = False
         os.set_blocking(self._serial.fileno(), False)
         os.set_blocking(self._complaints.fileno(), False)
 
@@ -80,6 +80,7 @@ class Guest:
 
     def close(self) -> None:
         """End the guest. Its file systems live in memory: there is nothing to save."""
+        self._over = True
         self._process.kill()
         self._process.wait()
         for file in (self._port, self._serial, self._complaints):
@@ -119,6 +120,10 @@ class Guest:
         stderr: Sink | None = None,
     ) -> int:
         """Run one command and return its status; see ``bpfasm.lab.run``. After 124 and a panic the guest is gone."""
+        if self._over:
+            raise LabError(
+                f"the guest with kernel {self.kernel.release} is over", "boot another for the next command"
+            )
         sinks = {b"O": stdout or sys.stdout.buffer, b"E": stderr or sys.stderr.buffer}
         self._send(wire.job(argv, _folder() if cwd is None else cwd, _environment(env)))
         if stdin is None:
@@ -145,6 +150,9 @@ class Guest:
                         self.close()
                         return INTERRUPTED
                     interrupted = True
+                    print(
+                        "lab: stopping the command; Ctrl-C again ends the guest", file=sys.stderr, flush=True
+                    )
                     self._send(wire.frame(b"S", b"%d" % signal.SIGINT))
                     deadline = time.monotonic() + GRACE_S
                 elif stdin in ready:
@@ -164,7 +172,9 @@ class Guest:
         except OSError:
             raise self._failure("ended before its command") from None
 
-    def _wait(self, deadline: float | None, also: Sequence[int]) -> tuple[list[tuple[bytes, bytes]], set[int]]:
+    def _wait(
+        self, deadline: float | None, also: Sequence[int]
+    ) -> tuple[list[tuple[bytes, bytes]], set[int]]:
         """Wait until something comes; return the frames that are whole and which of the files ``also`` can be read.
 
         Both are empty when only the console spoke, or the deadline came.
@@ -191,21 +201,28 @@ class Guest:
 
     def _failure(self, what: str) -> LabError:
         """Return the error that says how this guest failed, with what its console showed last; the guest is over."""
-        self._process.kill()
-        self._process.wait()
-        self._console += _read(self._serial.fileno())
-        self._said += _read(self._complaints.fileno())
-        text = self.console()
-        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        found = _HEADLINE.search(text)
+        if not self._over:
+            self._process.kill()
+            self._process.wait()
+            self._console += _read(self._serial.fileno())
+            self._said += _read(self._complaints.fileno())
+            self.close()
         name = f"the guest with kernel {self.kernel.release}"
-        if not lines and self._said:
-            words = self._said.decode(errors="replace").strip().splitlines()
-            return LabError(f"{name} {what}", "QEMU said: " + words[-1])
-        if found:
-            what = f"broke down: {found[0].strip()}"
-        last = "\n".join("  | " + line for line in lines[-_CONSOLE_LINES:])
-        return LabError(f"{name} {what}", f"its console ended with:\n{last}" if lines else "its console shows nothing")
+        lines = [line.rstrip() for line in self.console().splitlines() if line.strip()]
+        words = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
+        if not lines:
+            return LabError(
+                f"{name} {what}", f"QEMU said: {words[-1]}" if words else "its console shows nothing"
+            )
+        # A report of a crash is longer than a screen, and its first lines say most.
+        start = max(0, len(lines) - _CONSOLE_LINES)
+        for i, line in enumerate(lines):
+            found = _HEADLINE.search(line)
+            if found:
+                what, start = f"broke down: {found[0].strip()}", i
+                break
+        shown = "\n".join("  | " + line for line in lines[start : start + _CONSOLE_LINES])
+        return LabError(f"{name} {what}", f"the console's last lines:\n{shown}")
 
 
 class _Interrupts:
@@ -216,6 +233,7 @@ class _Interrupts:
 
     def __enter__(self) -> Self:
         self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._noted = False
         self._previous: Any = signal.SIG_IGN
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.getsignal(signal.SIGINT)
@@ -232,8 +250,12 @@ class _Interrupts:
     def clear(self) -> None:
         """Take what is there."""
         _read(self.fd)
+        self._noted = False
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self._noted:
+            raise KeyboardInterrupt  # nobody is looking at the file: some write takes for ever
+        self._noted = True
         os.write(self._write, b"!")
 
 
@@ -263,5 +285,9 @@ def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
         "PYTHONPATH": str(project_root()),
     }
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    ours = {name: value for name, value in os.environ.items() if name.startswith("BPFASM_") and name != "BPFASM_ON"}
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("BPFASM_") and name != "BPFASM_ON"
+    }
     return own | passed | ours | dict(added or {})

@@ -15,9 +15,7 @@ from bpfasm.value import Value
 #: Where Debian's packages put the keys of its archives.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-_CODENAME = (
-    "(?:stretch|buster|bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable|oldoldstable)"
-)
+_CODENAME = "(?:stretch|buster|bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable|oldoldstable)"
 _MAIN = re.compile(rf"{_CODENAME}(?:-updates|-backports|-proposed-updates)?")
 _SECURITY = re.compile(rf"{_CODENAME}(?:-security|/updates)")
 
@@ -72,7 +70,10 @@ def parse_deb822(text: str) -> list[Source]:
     """Return the enabled binary stanzas of a ``*.sources`` file (deb822: fields, continuation lines, comments)."""
     found = []
     for fields in _stanzas(text):
-        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in {"no", "false"}:
+        if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in {
+            "no",
+            "false",
+        }:
             continue
         signed_by = fields.get("signed-by", "").strip()
         found.append(

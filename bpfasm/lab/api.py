@@ -7,8 +7,8 @@ import sys
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, image, qemu
-from bpfasm.lab.fetch import fetch
 from bpfasm.lab.session import Guest
+from bpfasm.lab.store import fetch
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.lab.debian import Progress
-    from bpfasm.lab.kernels import Kernel
+    from bpfasm.lab.matrix import Kernel
     from bpfasm.lab.session import Sink
 
 #: Kernel modules of every guest, where they are not built in.
@@ -73,7 +73,11 @@ def boot(
             guest = start("kvm", _KVM_TRIAL_S)
         except LabError:
             kvm.note(False)
-            print("lab: /dev/kvm is here but does not run a guest; going on without it", file=sys.stderr, flush=True)
+            print(
+                "lab: /dev/kvm is here but does not run a guest; going on without it",
+                file=sys.stderr,
+                flush=True,
+            )
         else:
             kvm.note(True)
             return guest

@@ -77,7 +77,9 @@ def find(version: str | None) -> Kernel:
         if kernel.version == version:
             return kernel
     names = ", ".join(kernel.version for kernel in known)
-    raise UsageError(f"no kernel {version!r} in the lab", f"it has {names}; an image of yours is named by its path")
+    raise UsageError(
+        f"no kernel {version!r} in the lab", f"it has {names}; an image of yours is named by its path"
+    )
 
 
 def place(version: str) -> Path:
