@@ -2,108 +2,63 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 
-from bpfasm.errors import BpfasmError, LabError, UsageError
+from bpfasm.cli.options import Parser
+from bpfasm.errors import LabError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bpfasm.lab import Kernel
 
-_EXAMPLES = """\
-examples:
+#: The status of `lab run` when the lab, not the command, failed.
+FAILED = 125
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do ``bpfasm lab ARGV`` and return its exit status.
+
+    That of ``run`` is the command's own; 124 when the timeout ended it, 125 when the lab itself failed.
+    """
+    verbs = {"kernels": _kernels, "fetch": _fetch, "run": _run}
+    verb = verbs.get(argv[0]) if argv else None
+    if verb:
+        return verb(list(argv[1:]))
+    if argv and argv[0] in {"-h", "--help"}:
+        print(_HELP, end="")
+        return 0
+    given = f"lab has no verb {argv[0]!r}" if argv else "lab needs a verb"
+    raise UsageError(given, "its verbs are kernels, fetch, run; bpfasm lab --help says more", rule="usage")
+
+
+_HELP = """\
   bpfasm lab run -- python3 -c 'print(1)'
-  bpfasm lab run --on 6.12 --timeout 10 -- uname -r
+  bpfasm lab kernels
+
+Run a command on another kernel, in a virtual machine. No root is needed.
+
+  kernels   list the kernels, on this machine or not
+  fetch     bring a kernel to this machine
+  run       boot a kernel and run a command in it
+
+bpfasm lab VERB --help says more.
 """
 
 
-def main(argv: list[str]) -> int:
-    """Do ``bpfasm lab ARGV`` and return its exit status.
-
-    The status of ``run`` is the command's own, 124 when the timeout ended it, 125 when the lab itself failed.
-    """
-    # What stands after the first -- is the command's, whatever it looks like.
-    split = argv.index("--") if "--" in argv else len(argv)
-    arguments = _parser().parse_args(argv[:split])
-    if split < len(argv) and arguments.verb == "run":
-        arguments.command += argv[split + 1 :]
-    failed = 125 if arguments.verb == "run" else 3
-    try:
-        return int(arguments.do(arguments))
-    except UsageError as error:
-        return _tell(error, arguments, 2)
-    except LabError as error:
-        return _tell(error, arguments, failed)
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python must not complain about that again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except KeyboardInterrupt:
-        return 130
-
-
-def seconds(text: str) -> float:
-    """Return a time limit given in seconds, or with a unit: 90, 1.5, 500ms, 30s, 2m, 1h."""
-    for unit, factor in (("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("", 1)):
-        if text.endswith(unit):
-            number = text.removesuffix(unit) if unit else text
-            try:
-                value = float(number) * factor
-            except ValueError:
-                break
-            if 0 < value < float("inf"):
-                return value
-            break
-    raise argparse.ArgumentTypeError(
-        f"{text!r} is not a time: write seconds (2.5) or a unit (500ms, 30s, 2m, 1h)"
+def _kernels(words: list[str]) -> int:
+    parser = Parser(
+        "lab kernels", "List the kernels of the lab.", "  bpfasm lab kernels\n  bpfasm lab kernels --json"
     )
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="bpfasm lab",
-        description="Run a command on another kernel, in a virtual machine. No root is needed.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="kernels|fetch|run")
-
-    kernels = verbs.add_parser("kernels", help="list the kernels, on this machine or not")
-    kernels.add_argument("--json", action="store_true", help="print JSON")
-    kernels.set_defaults(do=_kernels)
-
-    fetch = verbs.add_parser("fetch", help="bring a kernel to this machine")
-    fetch.add_argument("version", nargs="+", metavar="VERSION", help="one of `lab kernels`, or all")
-    fetch.add_argument("--renew", action="store_true", help="get the newest package again")
-    fetch.add_argument("--json", action="store_true", help="print JSON")
-    fetch.set_defaults(do=_fetch)
-
-    run = verbs.add_parser("run", help="boot a kernel and run a command in it", epilog=_EXAMPLES)
-    run.formatter_class = argparse.RawDescriptionHelpFormatter
-    run.add_argument("--on", metavar="V", help="version, or path of a vmlinuz (default: 6.1, or BPFASM_ON)")
-    run.add_argument(
-        "--timeout", type=seconds, metavar="S", help="end the guest after S seconds (status 124)"
-    )
-    run.add_argument("--copy", action="append", default=[], metavar="PATH", help="have this in the guest too")
-    run.add_argument(
-        "--memory", type=int, default=1024, metavar="MIB", help="memory of the guest (default: 1024)"
-    )
-    run.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
-    run.set_defaults(do=_run, json=False)
-    return parser
-
-
-def _kernels(arguments: argparse.Namespace) -> int:
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    arguments = parser.parse_args(words)
     from bpfasm import lab
 
     known = lab.kernels()
     if arguments.json:
-        _print_json(
-            {"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, known))}
-        )
+        _print_json(known)
         return 0
     print(f"{'KERNEL':8} {'RELEASE':28} FROM")
     for kernel in known:
@@ -112,59 +67,92 @@ def _kernels(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _fetch(arguments: argparse.Namespace) -> int:
+def _fetch(words: list[str]) -> int:
+    parser = Parser("lab fetch", "Bring kernels to this machine.", "  bpfasm lab fetch 6.1\n  bpfasm lab fetch all")
+    parser.add_argument("version", nargs="+", metavar="VERSION", help="one of `bpfasm lab kernels`, or all")
+    parser.add_argument("--renew", action="store_true", help="get the newest package, whatever is here")
+    parser.add_argument("--json", action="store_true", help="print a JSON document")
+    arguments = parser.parse_args(words)
     from bpfasm import lab
 
-    versions = (
-        [kernel.version for kernel in lab.kernels()] if arguments.version == ["all"] else arguments.version
-    )
+    everything = arguments.version == ["all"]
+    versions = [kernel.version for kernel in lab.kernels()] if everything else arguments.version
     found = [lab.fetch(version, renew=arguments.renew) for version in versions]
     if arguments.json:
-        _print_json(
-            {"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": list(map(_facts, found))}
-        )
+        _print_json(found)
         return 0
     for kernel in found:
         print(f"{kernel.version}: {kernel.release}")
     return 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(words: list[str]) -> int:
+    parser = Parser(
+        "lab run",
+        "Boot a kernel and run a command in it, as root. The exit status is the command's; 124: the timeout\n"
+        "ended it; 125: the lab itself failed.",
+        "  bpfasm lab run -- python3 -c 'print(1)'\n  bpfasm lab run --on 6.12 --timeout 10 -- uname -r",
+    )
+    parser.add_argument("--on", metavar="V", help="version or path of a vmlinuz (default: BPFASM_ON, or 6.1)")
+    parser.add_argument("--timeout", metavar="S", help="end the guest when the command takes longer: 90, 30s, 2m")
+    parser.add_argument("--copy", action="append", default=[], metavar="PATH", help="have this in the guest too")
+    parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
+    parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
+    # What stands after the first -- is the command's, whatever it looks like.
+    split = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:split])
+    command = arguments.command + words[split + 1 :]
+    timeout = None if arguments.timeout is None else seconds(arguments.timeout)
     from pathlib import Path
 
     from bpfasm import lab
+    from bpfasm.cli import report
 
-    given = None if sys.stdin is None or sys.stdin.isatty() else sys.stdin.fileno()
-    return lab.run(
-        arguments.on or os.environ.get("BPFASM_ON") or None,
-        arguments.command,
-        timeout=arguments.timeout,
-        stdin=given,
-        copy=[Path(path) for path in arguments.copy],
-        memory_mib=arguments.memory,
-    )
-
-
-def _facts(kernel: Kernel) -> dict[str, object]:
-    return {
-        "version": kernel.version,
-        "release": kernel.release,
-        "cached": kernel.cached,
-        "arch": kernel.arch,
-        "suites": list(kernel.suites),
-        "package": kernel.package,
-        "vmlinuz": str(kernel.tree.vmlinuz) if kernel.tree else None,
-    }
+    here = os.environ.get("BPFASM_ON", "")
+    given = sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty()
+    try:
+        return lab.run(
+            arguments.on or (here if here not in {"", "auto", "live"} else None),
+            command,
+            timeout=timeout,
+            stdin=sys.stdin.fileno() if given else None,
+            copy=[Path(path) for path in arguments.copy],
+            memory_mib=arguments.memory,
+        )
+    except LabError as error:
+        report(error)
+        return FAILED
 
 
-def _print_json(document: dict[str, object]) -> None:
-    print(json.dumps(document, indent=2))
+def seconds(text: str) -> float:
+    """Return a time in seconds from 90, 1.5, 500ms, 30s, 2m or 1h; raise UsageError for anything else."""
+    for unit, factor in (("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("", 1)):
+        if text.endswith(unit):
+            try:
+                value = float(text.removesuffix(unit)) * factor
+            except ValueError:
+                break
+            if 0 < value < float("inf"):
+                return value
+            break
+    raise UsageError(f"--timeout: {text!r} is no time", "write seconds (2.5) or a unit: 500ms, 30s, 2m", rule="usage")
 
 
-def _tell(error: BpfasmError, arguments: argparse.Namespace, status: int) -> int:
-    """Say what went wrong: on stdout as JSON when that was asked for, else in two lines on stderr."""
-    if arguments.json:
-        _print_json({"error": {"kind": type(error).__name__, "what": error.what, "do": error.do}})
-    else:
-        print(error.report(), file=sys.stderr)
-    return status
+def _print_json(kernels: list[Kernel]) -> None:
+    import json
+
+    from bpfasm import lab
+
+    facts = [
+        {
+            "version": kernel.version,
+            "release": kernel.release,
+            "cached": kernel.cached,
+            "arch": kernel.arch,
+            "suites": list(kernel.suites),
+            "package": kernel.package,
+            "vmlinuz": str(kernel.tree.vmlinuz) if kernel.tree else None,
+        }
+        for kernel in kernels
+    ]
+    print(json.dumps({"schema": "bpfasm/lab-kernels/1", "default": lab.default(), "kernels": facts}, indent=2))

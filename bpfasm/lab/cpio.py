@@ -10,7 +10,14 @@ import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import Any, Protocol
+
+    class Sink(Protocol):
+        """Where an archive goes: anything with a ``write`` for bytes."""
+
+        def write(self, data: bytes, /) -> Any:
+            """Take some bytes."""
+
 
 #: The kernel unpacks each archive at an offset that is a multiple of 4; a round size keeps the parts aligned.
 BLOCK = 512
@@ -23,7 +30,7 @@ class CpioWriter:
     mode 0755, when nothing made them before.
     """
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: Sink) -> None:
         self.out = out
         self.size = 0
         self.count = 0

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -92,7 +93,7 @@ def prepare(state: Path, suites: tuple[str, ...], architecture: str = "amd64") -
 def update(apt: Apt, progress: Progress) -> None:
     """Get the package lists of the suites."""
     what = f"package lists of {', '.join(apt.suites)}"
-    _run(apt, ["apt-get", "update", "--error-on=any"], what, lambda share: progress(what, int(share), 100))
+    _run(apt, ["apt-get", "update", "--error-on=any"], what, partial(_share, progress, what, 100))
 
 
 def find(apt: Apt, meta: str) -> list[Package]:
@@ -113,14 +114,22 @@ def download(apt: Apt, packages: list[Package], into: Path, progress: Progress) 
     files = []
     for package in packages:
         done = set(into.glob("*.deb"))
-        command = ["apt-get", "download", f"{package.name}={package.version}"]
-        what = f"{package.name} {package.version}"
-        size = package.size
+        what, size = f"{package.name} {package.version}", package.size
         progress(what, 0, size)
-        _run(apt, command, what, lambda share, w=what, s=size: progress(w, int(s * share / 100), s), cwd=into)
+        _run(
+            apt,
+            ["apt-get", "download", f"{package.name}={package.version}"],
+            what,
+            partial(_share, progress, what, size),
+            cwd=into,
+        )
         progress(what, size, size)
         files += sorted(set(into.glob("*.deb")) - done)
     return files
+
+
+def _share(progress: Progress, what: str, size: int, percent: float) -> None:
+    progress(what, int(size * percent / 100), size)
 
 
 def unpack(package: Path, into: Path) -> None:
@@ -166,9 +175,7 @@ def _run(
         f"APT::Status-Fd={write}",
         *command[1:],
     ]
-    environment = {name: value for name, value in os.environ.items() if name != "APT_CONFIG"} | {
-        "LC_ALL": "C"
-    }
+    environment = {name: value for name, value in os.environ.items() if name != "APT_CONFIG"} | {"LC_ALL": "C"}
     with open(read, "rb") as status, (apt.state / "output").open("w+b") as output:
         try:
             process = subprocess.Popen(

@@ -7,9 +7,14 @@ Start is what a learner waits for, and under emulation each import counts ten-fo
 imports what is built in, except for ctypes.
 """
 
-import _signal
 import os
 import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 PORT = "/dev/vport0p1"
 MODULES = "/lab/modules/"
@@ -101,9 +106,7 @@ def _loopback() -> None:
     control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
     try:
         # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
-        fcntl.ioctl(
-            control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22)
-        )
+        fcntl.ioctl(control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
     finally:
         control.close()
 
@@ -203,9 +206,7 @@ class Job:
                 os.chdir(self.cwd)
             except OSError as error:
                 status = 125
-                os.write(
-                    2, b"lab: cannot start in " + self.cwd + b": " + str(error.strerror).encode() + b"\n"
-                )
+                os.write(2, b"lab: cannot start in " + self.cwd + b": " + str(error.strerror).encode() + b"\n")
                 os._exit(status)
             os.execvpe(self.argv[0], self.argv, self.env)
         except OSError as error:
@@ -259,10 +260,7 @@ class Job:
                 self.status = code if code >= 0 else 128 - code
                 self.over = True
                 # What it left running would hold its pipes open: it ends with it.
-                try:
-                    os.kill(-1, _signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+                _kill(-1, _signal.SIGKILL)
 
     def _obey(self) -> None:
         if not self.reader.fill():
@@ -277,10 +275,7 @@ class Job:
                 if not data:
                     self._close_stdin()
             elif kind == b"S" and not self.over:
-                try:
-                    os.kill(-self.pid, int(data))
-                except ProcessLookupError:
-                    pass
+                _kill(-self.pid, int(data))
 
     def _feed(self) -> None:
         """Hand the command what the host sent for its stdin; ask for more when it has taken all."""
@@ -299,6 +294,13 @@ class Job:
         if self.stdin >= 0:
             os.close(self.stdin)
             self.stdin = -1
+
+
+def _kill(pid: int, number: int) -> None:
+    try:  # noqa: SIM105 - contextlib takes long to import here
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 if __name__ == "__main__":

@@ -56,9 +56,7 @@ _PROJECT = ("bpfasm", "examples", "lessons", "tests", "tools", "bench", "pyproje
 _TOO_LARGE = 8 << 20
 
 
-def parts(
-    tree: Tree, modules: Iterable[str], packages: tuple[str, ...], copy: Iterable[Path]
-) -> list[Path | bytes]:
+def parts(tree: Tree, modules: Iterable[str], packages: tuple[str, ...], copy: Iterable[Path]) -> list[Path | bytes]:
     """Return the parts of a guest's file system in the order the kernel is to unpack them, built where needed."""
     installed = distributions(packages)
     extra = copies(copy)
@@ -331,10 +329,8 @@ def _libraries(cpio: CpioWriter, binaries: list[Path]) -> None:
             text=True,
         )
     except FileNotFoundError:
-        raise LabError(
-            "ldd is not on this machine", "install it: it comes with the C library (libc-bin)"
-        ) from None
-    found = set()
+        raise LabError("ldd is not on this machine", "install it: it comes with the C library (libc-bin)") from None
+    found: set[str] = set()
     for line in done.stdout.splitlines():
         words = line.split()
         found.update(word for word in words if word.startswith("/") and not word.endswith(":"))

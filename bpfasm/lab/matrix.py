@@ -10,6 +10,10 @@ from bpfasm.errors import LabError, UsageError
 from bpfasm.lab import cache
 from bpfasm.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class Tree(Value):
     """A kernel on disk: its release (``uname -r``), its image, and the folder of its modules (None: it has none)."""
@@ -77,9 +81,7 @@ def find(version: str | None) -> Kernel:
         if kernel.version == version:
             return kernel
     names = ", ".join(kernel.version for kernel in known)
-    raise UsageError(
-        f"no kernel {version!r} in the lab", f"it has {names}; an image of yours is named by its path"
-    )
+    raise UsageError(f"no kernel {version!r} in the lab", f"it has {names}; an image of yours is named by its path")
 
 
 def place(version: str) -> Path:
@@ -132,6 +134,6 @@ def _modules_of(release: str, image: Path) -> Path | None:
     return None
 
 
-def _matrix() -> dict[str, object] | dict[str, list[dict[str, str]]]:
+def _matrix() -> dict[str, Any]:
     with Path(__file__).with_name("kernels.toml").open("rb") as file:
         return tomllib.load(file)

@@ -178,7 +178,7 @@ def spawn(
                 stderr=subprocess.PIPE,
                 pass_fds=[image, theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=_DieWithParent(),
+                preexec_fn=_DieWithParent(),  # noqa: PLW1509 - it calls prctl and nothing else
             ),
             ours,
         )

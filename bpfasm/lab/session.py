@@ -36,6 +36,8 @@ TIMED_OUT, FAILED, INTERRUPTED = 124, 125, 130
 #: Variables that a guest's command gets from here without being named.
 _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LANG", "TZ")
 
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 _CHUNK = 1 << 18
 _STDIN_CHUNK = 1 << 16
 _CONSOLE_BYTES = 64 << 10
@@ -125,7 +127,7 @@ class Guest:
                 f"the guest with kernel {self.kernel.release} is over", "boot another for the next command"
             )
         sinks = {b"O": stdout or sys.stdout.buffer, b"E": stderr or sys.stderr.buffer}
-        self._send(wire.job(argv, _folder() if cwd is None else cwd, _environment(env)))
+        self._send(wire.job(argv, _folder() if cwd is None else os.fspath(cwd), _environment(env)))
         if stdin is None:
             self._send(wire.frame(b"I"))
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -150,9 +152,7 @@ class Guest:
                         self.close()
                         return INTERRUPTED
                     interrupted = True
-                    print(
-                        "lab: stopping the command; Ctrl-C again ends the guest", file=sys.stderr, flush=True
-                    )
+                    print("lab: stopping the command; Ctrl-C again ends the guest", file=sys.stderr, flush=True)
                     self._send(wire.frame(b"S", b"%d" % signal.SIGINT))
                     deadline = time.monotonic() + GRACE_S
                 elif stdin in ready:
@@ -172,9 +172,7 @@ class Guest:
         except OSError:
             raise self._failure("ended before its command") from None
 
-    def _wait(
-        self, deadline: float | None, also: Sequence[int]
-    ) -> tuple[list[tuple[bytes, bytes]], set[int]]:
+    def _wait(self, deadline: float | None, also: Sequence[int]) -> tuple[list[tuple[bytes, bytes]], set[int]]:
         """Wait until something comes; return the frames that are whole and which of the files ``also`` can be read.
 
         Both are empty when only the console spoke, or the deadline came.
@@ -211,9 +209,7 @@ class Guest:
         lines = [line.rstrip() for line in self.console().splitlines() if line.strip()]
         words = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
         if not lines:
-            return LabError(
-                f"{name} {what}", f"QEMU said: {words[-1]}" if words else "its console shows nothing"
-            )
+            return LabError(f"{name} {what}", f"QEMU said: {words[-1]}" if words else "its console shows nothing")
         # A report of a crash is longer than a screen, and its first lines say most.
         start = max(0, len(lines) - _CONSOLE_LINES)
         for i, line in enumerate(lines):
@@ -279,15 +275,11 @@ def _folder() -> str:
 def _environment(added: Mapping[str, str] | None) -> dict[str, str]:
     """Return the variables of a guest's command: its own, what is always passed on, and what the caller adds."""
     own = {
-        "PATH": f"{os.path.dirname(sys.executable)}:/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": os.pathsep.join((os.path.dirname(sys.executable), "/lab/bin", _SYSTEM_PATH)),
         "HOME": "/root",
         "USER": "root",
         "PYTHONPATH": str(project_root()),
     }
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    ours = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith("BPFASM_") and name != "BPFASM_ON"
-    }
+    ours = {name: value for name, value in os.environ.items() if name.startswith("BPFASM_") and name != "BPFASM_ON"}
     return own | passed | ours | dict(added or {})

@@ -15,7 +15,9 @@ from bpfasm.value import Value
 #: Where Debian's packages put the keys of its archives.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
-_CODENAME = "(?:stretch|buster|bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable|oldoldstable)"
+_CODENAME = (
+    "(?:stretch|buster|bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable|oldoldstable)"
+)
 _MAIN = re.compile(rf"{_CODENAME}(?:-updates|-backports|-proposed-updates)?")
 _SECURITY = re.compile(rf"{_CODENAME}(?:-security|/updates)")
 

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from bpfasm.lab.debian import Progress
 
 
-def fetch(
-    kernel: Kernel | str | None = None, *, progress: Progress | None = None, renew: bool = False
-) -> Kernel:
+def fetch(kernel: Kernel | str | None = None, *, progress: Progress | None = None, renew: bool = False) -> Kernel:
     """Return the kernel with its files on this machine, got from the Debian mirror when they are not there yet.
 
     ``progress`` is called with what is being got, bytes so far and bytes in all (0: unknown); without it a line
@@ -44,9 +42,7 @@ def fetch(
                     file.unlink()
                 if tree_in(work / "tree") is None:
                     names = ", ".join(package.name for package in packages)
-                    raise LabError(
-                        f"no kernel image in {names}", "the suite changed its packages: see kernels.toml"
-                    )
+                    raise LabError(f"no kernel image in {names}", "the suite changed its packages: see kernels.toml")
                 cache.publish(work / "tree", place(kernel.version))
             tree = tree_in(place(kernel.version))
     return kernel.replace(tree=tree)
@@ -65,9 +61,7 @@ class Reporter:
         terminal = sys.stderr.isatty()
         finished = done >= total > 0
         now = time.monotonic()
-        if what == self.what and (
-            self.done or (not finished and now - self.shown < (0.1 if terminal else 2))
-        ):
+        if what == self.what and (self.done or (not finished and now - self.shown < (0.1 if terminal else 2))):
             return
         self.what, self.shown, self.done = what, now, finished
         amount = f"{done} %" if total == 100 else f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
