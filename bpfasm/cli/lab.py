@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from bpfasm.cli.options import Parser
 from bpfasm.errors import LabError, UsageError
@@ -109,19 +108,26 @@ def _run(words: list[str]) -> int:
     from bpfasm.cli import report
 
     here = os.environ.get("BPFASM_ON", "")
-    given = sys.stdin is not None and not sys.stdin.closed and not sys.stdin.isatty()
     try:
         return lab.run(
             arguments.on or (here if here not in {"", "auto", "live"} else None),
             command,
             timeout=timeout,
-            stdin=sys.stdin.fileno() if given else None,
+            stdin=_stdin(),
             copy=[Path(path) for path in arguments.copy],
             memory_mib=arguments.memory,
         )
     except LabError as error:
         report(error)
         return FAILED
+
+
+def _stdin() -> int | None:
+    """Return the file descriptor of what is piped in; None for a terminal, and where there is nothing."""
+    try:
+        return None if os.isatty(0) or not os.fstat(0) else 0
+    except OSError:
+        return None
 
 
 def seconds(text: str) -> float:

@@ -7,6 +7,7 @@ import sys
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, image, qemu
+from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest
 from bpfasm.lab.store import fetch
 from bpfasm.value import Value
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.lab.debian import Progress
-    from bpfasm.lab.matrix import Kernel
     from bpfasm.lab.session import Sink
 
 #: Kernel modules of every guest, where they are not built in.
@@ -55,8 +55,9 @@ def boot(
     more, and stderr says so. Raise LabError with the console's last lines when that fails too.
     """
     cache.sweep()
+    wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
     program = qemu.find()
-    found = fetch(kernel, progress=progress)
+    found = fetch(wanted, progress=progress)
     assert found.tree is not None
     parts = image.parts(found.tree, MODULES, packages, copy)
 

@@ -221,6 +221,7 @@ class Job:
         poll.register(self.wake, select.POLLIN)
         for fd in outputs:
             poll.register(fd, select.POLLIN)
+        self._obey()  # some may have come along with the request
         while outputs or not self.over:
             if self.waiting and self.stdin >= 0:
                 poll.register(self.stdin, select.POLLOUT)
@@ -236,6 +237,8 @@ class Job:
                         os.close(fd)
                         del outputs[fd]
                 elif fd == self.port:
+                    if not self.reader.fill():
+                        os._exit(0)  # the host is gone: the kernel panics, and the machine with it ends
                     self._obey()
                 elif fd == self.stdin:
                     poll.unregister(fd)
@@ -263,15 +266,14 @@ class Job:
                 _kill(-1, _signal.SIGKILL)
 
     def _obey(self) -> None:
-        if not self.reader.fill():
-            os._exit(0)  # the host is gone: the kernel panics, and the machine with it ends
+        """Do what the host asks for in the frames that are here."""
         while True:
             frame = self.reader.take()
             if frame is None:
                 return
             kind, data = frame
             if kind == b"I":
-                self.waiting = data
+                self.waiting += data
                 if not data:
                     self._close_stdin()
             elif kind == b"S" and not self.over:

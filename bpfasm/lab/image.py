@@ -32,9 +32,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-#: Raised when the layout of an image changes, so that parts of the old layout are not used.
-LAYOUT = 1
-
 #: The folder of the guest's own files.
 LAB = "/lab"
 
@@ -138,6 +135,8 @@ def project() -> Path:
         for path, data in contents.items():
             # pytest compiles tests its own way; the rest starts faster when it comes compiled.
             _source(cpio, path, data, compiled="tests" not in path.parts)
+        init = Path(__file__).with_name("guest.py")
+        cpio.file(f"{LAB}/init.pyc", _compiled(init, contents[init]))
 
     return _built("project", [digest.hexdigest(), str(top), sys.version], build, keep=4)
 
@@ -175,7 +174,13 @@ class _Bytes:
 
 def _built(kind: str, marks: Iterable[object], build: Callable[[CpioWriter], None], keep: int = 8) -> Path:
     """Return the part of this content, building it when the cache does not have it; ``keep`` parts of a kind stay."""
-    key = hashlib.sha256(repr((LAYOUT, kind, list(marks))).encode(errors="surrogateescape")).hexdigest()[:24]
+    # A part built by other code than this is another part.
+    builders = [
+        Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("image", "cpio", "modules", "objects")
+    ]
+    digest = hashlib.sha256(b"".join(builders))
+    digest.update(repr((kind, list(marks))).encode(errors="surrogateescape"))
+    key = digest.hexdigest()[:24]
     place = cache.root() / "image" / f"{kind}-{key}.cpio"
     if place.exists():
         os.utime(place)
@@ -293,10 +298,7 @@ def _python(cpio: CpioWriter, interpreter: Path) -> None:
     settings = Path(sys.prefix, "pyvenv.cfg")
     if settings.is_file():
         _copy(cpio, settings)
-    if not Path("/usr/bin/python3").exists():
-        cpio.symlink("/usr/bin/python3", sys.executable)
-    init = Path(__file__).with_name("guest.py")
-    cpio.file(f"{LAB}/init.pyc", _compiled(init, init.read_bytes()))
+    cpio.symlink("/usr/bin/python3", sys.executable)  # when that is not what it is
 
 
 def _walk_library(library: Path) -> Iterator[Path]:

@@ -46,8 +46,12 @@ def test_publish_replaces_files_and_folders():
 
 
 def test_what_a_killed_process_left_is_removed_at_the_next_start():
-    program = "import os, time; from bpfasm.lab import cache\nwith cache.workdir() as w:\n print(w, flush=True); input()"
-    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    program = (
+        "import os, time; from bpfasm.lab import cache\nwith cache.workdir() as w:\n print(w, flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout
     left = child.stdout.readline().strip()
     assert cache.sweep() == []

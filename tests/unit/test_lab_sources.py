@@ -134,7 +134,9 @@ def test_a_name_that_looks_like_debians_wins_over_one_that_does_not():
 
 
 def test_a_mirror_list_is_kept_as_apt_has_it():
-    assert choose([debian("mirror+file:/etc/apt/mirrors/debian.list", "bookworm")]).main.uri.startswith("mirror+file:")
+    assert choose([debian("mirror+file:/etc/apt/mirrors/debian.list", "bookworm")]).main.uri.startswith(
+        "mirror+file:"
+    )
 
 
 def test_every_file_that_apt_reads_is_read(tmp_path):
