@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENOENT
+from errno import EBADF, EBUSY, EINVAL, ENOENT
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.link import Link, has_perf_link
+from bpfasm.kernel.link import Link
 from bpfasm.kernel.owner import this_process
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf, perf_event, system, tracefs
@@ -192,7 +192,7 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
             if error.errno != EINVAL:
                 raise
             if mode == "link":
-                if has_perf_link():
+                if has_perf_link(program.fd):
                     raise
                 raise FeatureMissing(
                     f"this kernel ({system.release()}) has no BPF links on perf events",
@@ -202,3 +202,13 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
     perf_event.set_bpf(event, program.fd)
     perf_event.enable(event)
     return event, "perf"
+
+
+def has_perf_link(prog_fd: int) -> bool:
+    """Return whether this kernel has BPF links on perf events (5.15), by linking a kprobe program to no event."""
+    try:
+        os.close(bpf.link_create(prog_fd=prog_fd, target_fd=0xFFFFFFFF, attach_type=BPF_PERF_EVENT))
+    except OSError as error:
+        # EBADF: it got as far as looking for the event
+        return error.errno == EBADF
+    return True

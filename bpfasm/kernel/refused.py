@@ -37,7 +37,8 @@ _NEED_BTF_ID = (
 def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmError:
     """Return the exception for a program that was refused."""
     end = last(verdict.log)
-    if verdict.log.strip() and (end.error or end.pc is not None):
+    # Without a complaint at its end a log was cut short, by its buffer or by what stopped the verifier.
+    if verdict.errno != EAGAIN and (end.error or (end.pc is not None and verdict.errno != ENOMEM)):
         return _by_verifier(linked, verdict)
     return _unread(linked, fields, verdict.errno)
 

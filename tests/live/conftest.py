@@ -22,7 +22,7 @@ def bpf():
         pytest.skip(lack.what)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def kprobes():
     """A kernel with kprobes: it has the PMU, or the file in tracefs."""
     root = tracefs.find()
