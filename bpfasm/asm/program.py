@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpfasm.asm.symbols import Mark, label_text
 from bpfasm.errors import AssemblyError, LabelError
 from bpfasm.isa.insn import Insn
+from bpfasm.isa.where import outside
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
     """Check the items of a body; return them. Labels are scoped to it."""
+    if isinstance(items, Insn) or not hasattr(items, "__iter__"):
+        raise AssemblyError(
+            f"the body of {owner} is {items!r}, not a list of instructions",
+            "write the macro calls in brackets: [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()]",
+            source=outside(),
+            rule="not-an-instruction",
+        )
     body: tuple[Any, ...] = tuple(items)
     seen: dict[str | Label, Mark] = {}
     for number, item in enumerate(body):
@@ -37,7 +45,7 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
                 )
             seen[item.label] = item
             continue
-        source = next((near.source for near in body[number::-1] if isinstance(near, Insn | Mark)), None)
+        source = next((near.source for near in body[number::-1] if isinstance(near, Insn | Mark)), None) or outside()
         if isinstance(item, list | tuple):
             raise AssemblyError(
                 f"item {number} of {owner} is a list of {len(item)} items",
@@ -45,9 +53,10 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
                 source=source,
                 rule="nested-list",
             )
+        name = getattr(item, "__name__", "")
         raise AssemblyError(
-            f"item {number} of {owner} is {item!r}, not an instruction",
-            "a body holds macro calls and label(...)",
+            f"item {number} of {owner} is {name or repr(item)}, not an instruction",
+            f"call it: {name}(...)" if callable(item) and name else "a body holds macro calls and label(...)",
             source=source,
             rule="not-an-instruction",
         )
