@@ -68,6 +68,9 @@ def _mismatch(form: Form, insn: Insn, rows: list[Row]) -> tuple[int, str]:
     for name, value in form.fixed.items():
         is_, must = getattr(insn, name), getattr(insn, value) if isinstance(value, str) else value
         if is_ != must:
+            if must is None:
+                words.append(f"{name} is {is_}, and {form.name} has one slot")
+                continue
             known = {row.fixed[name] for row, *_ in rows if isinstance(row.fixed.get(name), int)}
             takes = ", ".join(f"{v:d}" for v in sorted(known))
             words.append(f"{name} is {is_}, and {'this opcode' if len(rows) > 1 else form.name} takes {takes} there")
