@@ -194,7 +194,12 @@ def _distance(
     That is so in BPF_LD_IMM64 too, whose first slot holds it (verifier.c add_subprog_and_kfunc()).
     """
     if not isinstance(target, str | Label):
-        raise LinkError(f"{target!r} cannot be resolved", source=insn.source, rule="unlinked")
+        raise LinkError(
+            f"{target!r} cannot be resolved",
+            "link() knows labels, maps and subprograms",
+            source=insn.source,
+            rule="unlinked",
+        )
     if target not in places:
         raise LabelError(
             f"no label {label_text(target)} in {body}",
