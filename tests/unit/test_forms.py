@@ -137,8 +137,7 @@ def test_registers_end_at_the_last_that_a_kernel_names(slot):
         (Insn(0x18, 1, 0, 0, 0, 3, 0), "off2 is 3, and ld_imm64 takes 0 there"),
         (Insn(0x07, 1, 2), "src_reg is 2, and add64_imm takes 0 there"),
         (Insn(0x07, 1, 2, 3), "src_reg is 2, and add64_imm takes 0 there; off is 3, and add64_imm takes 0 there"),
-        (Insn(0x07, 1, 0, 0, 0, 0, 0), "off2 is 0, and add64_imm has one slot; "
-         "imm2 is 0, and add64_imm has one slot"),
+        (Insn(0x95, 0, 0, 0, 0, 0, 0), "off2 is 0, and exit has one slot; imm2 is 0, and exit has one slot"),
         (Insn(0x37, 1, 0, 2), "off is 2, and this opcode takes 0, 1 there"),
         (Insn(0xBF, 1, 2, 7), "off is 7, and this opcode takes -1, 0, 1, 8, 16, 32 there"),
         (Insn(0xD4, 1, 0, 0, 8), "imm is 8, and this opcode takes 16, 32, 64 there"),
