@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.errors import OperandError
+from bpfasm.isa.where import outside
 from bpfasm.value import Value
 
 
@@ -24,12 +25,14 @@ class Kprobe(Value):
             raise OperandError(
                 f"{kind}() takes a symbol or a syscall",
                 f'write {kind}("vfs_read") for a kernel function, or {kind}(syscall="fchownat")',
+                source=outside(),
                 rule="attach-target",
             )
         if self.retprobe and self.offset:
             raise OperandError(
                 f"a kretprobe has no offset, and {self.offset} was given",
                 "drop the offset: it fires where the function returns",
+                source=outside(),
                 rule="attach-target",
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.types import size_of_type, u32
 from bpfasm.errors import RecordError
+from bpfasm.isa.where import outside
 from bpfasm.uapi import bpf
 from bpfasm.value import Value
 
@@ -36,12 +37,16 @@ class MapSpec(Value):
     initial: dict[Any, Any] = {}  # noqa: RUF012  a default that nothing changes: values are frozen
 
     def __post_init__(self) -> None:
-        if not self.name or len(self.name) > NAME_MAX or not self.name.replace("_", "a").replace(".", "a").isalnum():
+        plain = self.name.replace("_", "a").replace(".", "a")
+        if len(plain) > NAME_MAX or not (plain.isascii() and plain.isalnum()):
             raise RecordError(
                 f"the map's name {self.name!r} is not one the kernel takes",
                 f"use up to {NAME_MAX} of A-Z a-z 0-9 _ and . (bpftool shows it)",
+                source=outside(),
                 rule="object-name",
             )
+        size_of_type(self.key)
+        size_of_type(self.value)
 
     @property
     def key_size(self) -> int:

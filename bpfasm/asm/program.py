@@ -5,11 +5,12 @@ from __future__ import annotations
 from bpfasm.asm.symbols import Mark, label_text
 from bpfasm.errors import AssemblyError, LabelError
 from bpfasm.isa.insn import Insn
+from bpfasm.isa.where import outside
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from bpfasm.asm.attach import Kprobe
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
     """Check the items of a body; return them. Labels are scoped to it."""
+    if isinstance(items, Insn) or not hasattr(items, "__iter__"):
+        raise AssemblyError(
+            f"the body of {owner} is {items!r}, not a list of instructions",
+            "write the macro calls in brackets: [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()]",
+            source=outside(),
+            rule="not-an-instruction",
+        )
     body: tuple[Any, ...] = tuple(items)
     seen: dict[str | Label, Mark] = {}
     for number, item in enumerate(body):
@@ -38,8 +46,8 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
             seen[item.label] = item
             continue
         inner = list(item) if isinstance(item, list | tuple) else []
-        nearest = (near for near in (*inner, *body[number::-1]) if isinstance(near, Insn | Mark))
-        source = next((near.source for near in nearest), None)
+        nearest = (near for near in (*body[number::-1], *inner) if isinstance(near, Insn | Mark))
+        source = next((near.source for near in nearest), None) or outside()
         if isinstance(item, list | tuple):
             raise AssemblyError(
                 f"item {number} of {owner} is a list of {len(item)} items",
@@ -47,9 +55,10 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
                 source=source,
                 rule="nested-list",
             )
+        name = getattr(item, "__name__", "")
         raise AssemblyError(
-            f"item {number} of {owner} is {item!r}, not an instruction",
-            "a body holds macro calls and label(...)",
+            f"item {number} of {owner} is {name or repr(item)}, not an instruction",
+            f"call it: {name}(...)" if callable(item) and name else "a body holds macro calls and label(...)",
             source=source,
             rule="not-an-instruction",
         )
@@ -60,7 +69,7 @@ class Subprog(Value):
     """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept."""
 
     name: str
-    insns: tuple[Item, ...]
+    insns: Sequence[Item]
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
@@ -75,7 +84,7 @@ class Program(Value):
 
     name: str
     type: int
-    insns: tuple[Item, ...]
+    insns: Sequence[Item]
     attach: Kprobe | None = None
     license: str = "GPL"
 

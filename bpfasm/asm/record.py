@@ -6,13 +6,34 @@ from struct import Struct, error as struct_error
 
 from bpfasm.asm.types import Chars, Field
 from bpfasm.errors import RecordError
+from bpfasm.isa.where import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, ClassVar, Self
 
 
-class Record:
+class _Names(dict[str, "Any"]):
+    """The names in the body of a record's class. A field whose name comes twice would take the first one's place."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, Field) and name in self:
+            raise RecordError(
+                f"two fields are called {name}",
+                f"number them: {name}1, {name}2",
+                source=outside(),
+                rule="record-fields",
+            )
+        super().__setitem__(name, value)
+
+
+class _RecordClass(type):
+    @classmethod
+    def __prepare__(cls, _name: str, _bases: tuple[type, ...], /, **_more: Any) -> _Names:
+        return _Names()
+
+
+class Record(metaclass=_RecordClass):
     """A C struct, declared as a class of fields by assignment.
 
     >>> from bpfasm.asm import Record, chars, u32, u64
@@ -34,6 +55,7 @@ class Record:
     align: ClassVar[int] = 1
     fields: ClassVar[tuple[Field[Any], ...]] = ()
     _struct: ClassVar[Struct]
+    _texts: ClassVar[tuple[Field[Any], ...]]
 
     def __init_subclass__(cls) -> None:
         fields = [*cls.fields]
@@ -41,18 +63,26 @@ class Record:
         for name, field in cls.__dict__.items():
             if not isinstance(field, Field):
                 continue
+            if any(hasattr(base, name) for base in cls.__mro__[1:]):
+                raise RecordError(
+                    f"{cls.__name__} cannot have a field called {name}: {cls.__mro__[1].__name__}.{name} is in use",
+                    f"give the field another name, such as {name}_",
+                    source=outside(),
+                    rule="record-fields",
+                )
             gap = -off % field.type.align
             if gap:
-                raise _hole(cls.__name__, fields[-1].name, gap, f"before {name} ({field.type})")
+                raise _hole(cls, fields, gap, f"before {name} ({field.type})")
             field.name, field.off = name, off
             off += field.type.size
             align = max(align, field.type.align)
             fields.append(field)
         gap = -off % align
         if gap:
-            raise _hole(cls.__name__, fields[-1].name, gap, "at the end")
+            raise _hole(cls, fields, gap, "at the end")
         cls.size, cls.align, cls.fields = off, align, tuple(fields)
         cls._struct = Struct("=" + "".join(field.type.format for field in fields))
+        cls._texts = tuple(field for field in fields if field.type.format.endswith("s"))
 
     def __init__(self, **values: Any) -> None:
         for field in self.fields:
@@ -64,12 +94,14 @@ class Record:
                 raise RecordError(
                     f"{type(self).__name__}() is missing {field.name}",
                     f"its fields are {', '.join(f.name for f in self.fields)}",
+                    source=outside(),
                     rule="record-fields",
                 )
         if values:
             raise RecordError(
                 f"{type(self).__name__} has no field {next(iter(values))}",
                 f"its fields are {', '.join(f.name for f in self.fields)}",
+                source=outside(),
                 rule="record-fields",
             )
 
@@ -80,6 +112,7 @@ class Record:
             raise RecordError(
                 f"{cls.__name__} is {cls.size} bytes, and {len(data)} were given",
                 "give the whole value of the map or event",
+                source=outside(),
                 rule="record-size",
             )
         record = cls.__new__(cls)
@@ -90,11 +123,12 @@ class Record:
     def to_bytes(self) -> bytes:
         """Return the record's bytes, in this machine's order. Raises RecordError where a value does not fit."""
         try:
-            return self._struct.pack(*(self.__dict__[field.name] for field in self.fields))
-        except struct_error:
-            for field in self.fields:
-                field.type.pack(self.__dict__[field.name])
-            raise
+            # struct would cut a text that is too long.
+            if all(len(self.__dict__[field.name]) <= field.size for field in self._texts):
+                return self._struct.pack(*(self.__dict__[field.name] for field in self.fields))
+        except (struct_error, TypeError):
+            pass
+        return b"".join(field.type.pack(self.__dict__[field.name]) for field in self.fields)
 
     # A Record class serves as the type of a key or value.
     @classmethod
@@ -118,10 +152,14 @@ class Record:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-def _hole(record: str, after: str, gap: int, where: str) -> RecordError:
+def _hole(record: type[Record], fields: list[Field[Any]], gap: int, where: str) -> RecordError:
     plural = "s" if gap > 1 else ""
+    pads = sum(field.name.startswith("_") for field in fields)
+    name = f"_{pads + 1}" if pads else "_"
     return RecordError(
-        f"{record} has {gap} byte{plural} of padding {where}, which nothing would write",
-        f"put `_ = pad({gap})` after {after} and write it in the program, or put the larger fields first",
+        f"{record.__name__} has {gap} byte{plural} of padding {where}, which nothing would write",
+        f"put `{name} = pad({gap})` after {fields[-1].name} and write it in the program, "
+        "or put the larger fields first",
+        source=outside(),
         rule="record-padding",
     )

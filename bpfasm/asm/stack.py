@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpfasm.asm.types import size_of_type
 from bpfasm.errors import RecordError
 from bpfasm.isa.filter_h import MAX_BPF_STACK
+from bpfasm.isa.where import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,13 @@ class StackLayout:
         self.offsets: dict[str, int] = {}
         self.total = 0
         for name, type in slots.items():
+            if name in ("offsets", "total"):
+                raise RecordError(
+                    f"a stack slot cannot be called {name}: StackLayout.{name} is in use",
+                    f"give it another name, such as {name}_",
+                    source=outside(),
+                    rule="stack-name",
+                )
             self.total += (size_of_type(type) + 7) // 8 * 8
             self.offsets[name] = -self.total
         if self.total > MAX_BPF_STACK:
@@ -34,6 +42,7 @@ class StackLayout:
             raise RecordError(
                 f"the stack has {MAX_BPF_STACK} bytes, and these slots take {self.total}: {sizes}",
                 "keep the large ones in a per-CPU array map of one element",
+                source=outside(),
                 rule="stack-size",
             )
 

@@ -10,6 +10,7 @@ from struct import Struct, error as struct_error
 
 from bpfasm.errors import RecordError
 from bpfasm.isa.operands import BPF_B, BPF_DW, BPF_H, BPF_W, Size
+from bpfasm.isa.where import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,11 +47,17 @@ class Type(Generic[T]):
     def pack(self, value: T) -> bytes:
         """Return the bytes of a value, in this machine's byte order. Raises RecordError if it does not fit."""
         try:
-            return self._struct.pack(value)
-        except struct_error:
-            raise RecordError(
-                f"{value!r} is no {self.name}", f"{self.name} takes {self.takes}", rule="value-range"
-            ) from None
+            # struct would cut a text that is too long.
+            if not self.format.endswith("s") or len(value) <= self.size:  # type: ignore[arg-type]
+                return self._struct.pack(value)
+        except (struct_error, TypeError):
+            pass
+        raise RecordError(
+            f"{value!r} is no {self.name}",
+            f"{self.name} takes {self.takes}",
+            source=outside(),
+            rule="value-range",
+        )
 
     def unpack(self, data: bytes) -> T:
         """Return the value of ``size`` bytes."""
@@ -61,11 +68,17 @@ class Type(Generic[T]):
     def takes(self) -> str:
         """What values fit, in words."""
         if self.format.endswith("s"):
-            return f"at most {self.size} bytes"
+            return f'at most {self.size} bytes, as in b"text"'
         bits = 8 * self.size
         signed = self.format.islower()
         low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
         return f"{low} to {high}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Type) and (self.name, self.format) == (other.name, other.format)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.format))
 
     def __repr__(self) -> str:
         return self.name
@@ -130,6 +143,7 @@ class Field(Generic[T]):
             raise RecordError(
                 f"{self.name} has {self.type.size} bytes: no single load or store moves it",
                 "fill it with a helper, bpf_probe_read_kernel or bpf_get_current_comm, or in parts",
+                source=outside(),
                 rule="field-size",
             ) from None
 
@@ -152,4 +166,12 @@ class Field(Generic[T]):
 
 def size_of_type(type: Any) -> int:
     """Return the bytes of what a map may be given as key or value: a type, a Record, or a plain size."""
-    return type if isinstance(type, int) else int(type.size)
+    size = type if isinstance(type, int) else getattr(type, "size", None)
+    if isinstance(size, int) and size >= 0:
+        return int(size)
+    raise RecordError(
+        f"{type!r} is no type",
+        "give u32 or another number's type, chars(16), a Record, or a number of bytes",
+        source=outside(),
+        rule="not-a-type",
+    )

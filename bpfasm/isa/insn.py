@@ -9,8 +9,8 @@ from __future__ import annotations
 from operator import itemgetter
 from struct import Struct, error as struct_error
 
-from bpfasm.errors import DecodeError, LinkError
-from bpfasm.isa.where import source_of
+from bpfasm.errors import DecodeError, LinkError, OperandError
+from bpfasm.isa.where import outside, source_of
 from bpfasm.uapi import bpf, bpf_common
 
 TYPE_CHECKING = False
@@ -68,6 +68,15 @@ class Insn(Fields):
         imm2: Any = None,
         where: Where | None = None,
     ) -> Self:
+        for name, register in (("dst_reg", dst_reg), ("src_reg", src_reg)):
+            # encode() puts both into one byte, where a number that is too large would become another register.
+            if register not in _NIBBLE:
+                raise OperandError(
+                    f"{name} is {register!r}, and 4 bits hold 0 to 15",
+                    "give the register's number, or use a macro, which takes registers",
+                    source=outside(),
+                    rule="not-a-register",
+                )
         return tuple.__new__(cls, (code, dst_reg, src_reg, off, imm, off2, imm2, where))
 
     @property
@@ -98,6 +107,7 @@ class Insn(Fields):
         return f"Insn({', '.join(shown)})"
 
 
+_NIBBLE = range(16)
 _SLOT = {"little": Struct("<BBhi"), "big": Struct(">BBhi")}
 
 
@@ -130,7 +140,12 @@ def _unlinked(insn: Insn) -> LinkError:
                 source=insn.source,
                 rule="unlinked",
             )
-    return LinkError(f"{insn!r} does not fit struct bpf_insn", source=insn.source, rule="unlinked")
+    return LinkError(
+        f"{insn!r} does not fit struct bpf_insn",
+        "code has 8 bits, off and off2 have 16, imm and imm2 have 32",
+        source=insn.source,
+        rule="unlinked",
+    )
 
 
 def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:

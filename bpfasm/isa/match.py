@@ -59,16 +59,29 @@ def why_none(insn: Insn) -> str:
     for name in ("dst_reg", "src_reg"):
         if getattr(insn, name) > MAX_REG:
             return f"there is no register {getattr(insn, name)}"
-    return min((_mismatch(form, insn, rows) for form, *_ in rows), key=lambda found: found[0])[1]
+    missed = [(form, _missed(form, insn)) for form, *_ in rows]
+    nearest, fields = min(missed, key=lambda row: len(row[1]))
+    # Forms that the same fields tell apart: together they say what these fields may be.
+    alike = [form for form, others in missed if others == fields]
+    return "; ".join(_takes(insn, name, alike, nearest) for name in fields)
 
 
-def _mismatch(form: Form, insn: Insn, rows: list[Row]) -> tuple[int, str]:
-    """Return how many fixed fields of a form the instruction misses, and those fields in words."""
-    words = []
-    for name, value in form.fixed.items():
-        is_, must = getattr(insn, name), getattr(insn, value) if isinstance(value, str) else value
-        if is_ != must:
-            known = {row.fixed[name] for row, *_ in rows if isinstance(row.fixed.get(name), int)}
-            takes = ", ".join(f"{v:d}" for v in sorted(known))
-            words.append(f"{name} is {is_}, and {'this opcode' if len(rows) > 1 else form.name} takes {takes} there")
-    return len(words), "; ".join(words)
+def _missed(form: Form, insn: Insn) -> list[str]:
+    """Return the fixed fields of a form that an instruction has otherwise."""
+    return [name for name in form.fixed if getattr(insn, name) != _must(form, name, insn)]
+
+
+def _must(form: Form, name: str, insn: Insn) -> int | None:
+    value: int | str | None = form.fixed[name]
+    return getattr(insn, value) if isinstance(value, str) else value
+
+
+def _takes(insn: Insn, name: str, forms: list[Form], nearest: Form) -> str:
+    """Say what a field is, and what it is in these forms."""
+    known = {must for form in forms if (must := _must(form, name, insn)) is not None}
+    who = nearest.name if len(known) < 2 else "this opcode"
+    if not known:
+        return f"{name} is {getattr(insn, name)}, and {who} has one slot"
+    return (
+        f"{name} is {getattr(insn, name)}, and {who} takes {', '.join(f'{must:d}' for must in sorted(known))} there"
+    )

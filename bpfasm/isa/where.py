@@ -25,6 +25,14 @@ def here(depth: int = 0) -> Where:
     return frame.f_code, frame.f_lasti
 
 
+def outside() -> Source | None:
+    """Return the file and line of the nearest call that is not bpfasm's own; for errors, which are not in a hurry."""
+    frame = _getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("bpfasm."):
+        frame = frame.f_back
+    return source_of((frame.f_code, frame.f_lasti))
+
+
 def source_of(where: Where | None) -> Source | None:
     """Return the file and the line, counted from 1."""
     if where is None:
