@@ -12,7 +12,7 @@ if sys.platform != "linux":
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps, memlock, needs, owner, programs, refused
+from bpfasm.kernel import kprobe_refused, maps_refused, memlock, needs, owner, programs, refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
@@ -280,12 +280,12 @@ SPEC = HashMap("table", key=u32, value=u64, max_entries=3)
     ],
 )
 def test_maps_that_were_not_created(number, what):
-    assert maps._not_created(SPEC, number).what.startswith(what)
+    assert maps_refused.not_created(SPEC, number).what.startswith(what)
 
 
 def test_maps_that_are_not_permitted(machine):
     machine(caps=0, uid=1000)
-    assert maps._not_created(SPEC, errno.EPERM).what == (
+    assert maps_refused.not_created(SPEC, errno.EPERM).what == (
         "creating the map table needs CAP_BPF, and this process is not root"
     )
 
@@ -302,7 +302,7 @@ def test_maps_that_are_not_permitted(machine):
     ],
 )
 def test_elements(number, call, what):
-    error = maps._refusal(SPEC, number, call)
+    error = maps_refused.element_refused(SPEC, number, call)
     assert (error.errno, error.what) == (number, what)
 
 
