@@ -53,7 +53,7 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     return VerifierError(
         verdict.errno,
         f"the verifier refused {program.name}: {said}{at}",
-        f"its whole log, {lines} lines, is the exception's .log; `bpfasm verify` prints it",
+        f"its whole log has {lines} lines: except VerifierError as error: print(error.log)",
         log=verdict.log,
         program=program,
         pc=pc,
