@@ -17,7 +17,11 @@ COUNTS = HashMap("counts", key=u32, value=u64, max_entries=1)
         (BPF_MOV64_IMM(R1, -5), "(b7) r1 = -5", "BPF_MOV64_IMM(BPF_REG_1, -5)"),
         (BPF_ALU32_REG(BPF_ARSH, R1, R2), "(cc) w1 s>>= w2", "BPF_ALU32_REG(BPF_ARSH, BPF_REG_1, BPF_REG_2)"),
         (BPF_ENDIAN(BPF_TO_BE, R1, 16), "(dc) r1 = be16 r1", "BPF_ENDIAN(BPF_TO_BE, BPF_REG_1, 16)"),
-        (BPF_JMP_IMM(BPF_JNE, 1, -1, 3), "(55) if r1 != 0xffffffff goto pc+3", "BPF_JMP_IMM(BPF_JNE, BPF_REG_1, -1, 3)"),
+        (
+            BPF_JMP_IMM(BPF_JNE, R1, -1, 3),
+            "(55) if r1 != 0xffffffff goto pc+3",
+            "BPF_JMP_IMM(BPF_JNE, BPF_REG_1, -1, 3)",
+        ),
         (BPF_JMP32_A(-7), "(06) gotol pc-7", "BPF_JMP32_A(-7)"),
         (BPF_ST_MEM(BPF_W, R10, -4, 0), "(62) *(u32 *)(r10 -4) = 0", "BPF_ST_MEM(BPF_W, BPF_REG_10, -4, 0)"),
         (BPF_LDX_MEM(BPF_DW, R0, R1, 8), "(79) r0 = *(u64 *)(r1 +8)", "BPF_LDX_MEM(BPF_DW, BPF_REG_0, BPF_REG_1, 8)"),
