@@ -166,7 +166,10 @@ class Unit:
                 positive = self.value(node.expr)
                 return positive._replace(value=-positive.value)
             case c_ast.UnaryOp(op="~"):
-                return Int(~self.value(node.expr).value, "#x")
+                operand = self.value(node.expr).value
+                # A hexadecimal constant above INT_MAX is unsigned, and so is its complement.
+                wraps = operand >= 1 << 31
+                return Int(~operand % (1 << (32 if operand < 1 << 32 else 64)) if wraps else ~operand, "#x")
             case c_ast.BinaryOp():
                 left, right = self.value(node.left), self.value(node.right)
                 return Int(OPERATORS[node.op](left.value, right.value), style(left, node.op, right))

@@ -18,9 +18,9 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Iterable, Sequence
 
+    from bpfasm.asm.program import Item
     from bpfasm.isa.insn import ByteOrder
 
 _GOTOL = bpf.BPF_JMP32 | bpf_common.BPF_JA
@@ -156,7 +156,7 @@ def _resolve(insn: Insn, target: Target) -> Insn:
         ) from None
 
 
-def _bodies(program: Program) -> list[tuple[str, tuple[Any, ...]]]:
+def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
     """Return the program's body and its subprograms', each once, in order of first use."""
     found: dict[str, Program | Subprog] = {program.name: program}
     order = [program.name]

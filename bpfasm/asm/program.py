@@ -10,7 +10,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from bpfasm.asm.attach import Kprobe
@@ -45,7 +45,9 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
                 )
             seen[item.label] = item
             continue
-        source = next((near.source for near in body[number::-1] if isinstance(near, Insn | Mark)), None) or outside()
+        inner = list(item) if isinstance(item, list | tuple) else []
+        nearest = (near for near in (*body[number::-1], *inner) if isinstance(near, Insn | Mark))
+        source = next((near.source for near in nearest), None) or outside()
         if isinstance(item, list | tuple):
             raise AssemblyError(
                 f"item {number} of {owner} is a list of {len(item)} items",
@@ -67,7 +69,7 @@ class Subprog(Value):
     """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept."""
 
     name: str
-    insns: tuple[Item, ...]
+    insns: Sequence[Item]
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
@@ -82,7 +84,7 @@ class Program(Value):
 
     name: str
     type: int
-    insns: tuple[Item, ...]
+    insns: Sequence[Item]
     attach: Kprobe | None = None
     license: str = "GPL"
 

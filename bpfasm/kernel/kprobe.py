@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ENOENT
+from errno import EBADF, EBUSY, EINVAL, ENOENT
 
-from bpfasm.errors import FeatureMissing
-from bpfasm.kernel.link import Link, has_perf_link
+from bpfasm.errors import FeatureMissing, KernelError
+from bpfasm.kernel.link import Link
 from bpfasm.kernel.owner import this_process
+from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf, perf_event, system, tracefs
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi.bpf import BPF_PERF_EVENT
@@ -116,6 +117,7 @@ class TracefsEvent:
         self.root = root
         self.group = this_process().tag()
         self.event = "".join(c if c.isalnum() else "_" for c in symbol)[:60]
+        self.busy_until = 0.0
 
     def open(self, probe: Kprobe, symbol: str) -> int:
         """Make the event and open it; return its fd."""
@@ -135,32 +137,39 @@ class TracefsEvent:
         """Remove the event; nothing where it was never made. Waits while the kernel still lets go of it."""
         from time import monotonic, sleep
 
-        end = monotonic() + _REMOVE_S
+        self.busy_until = self.busy_until or monotonic() + _BUSY_S
         while True:
             try:
-                tracefs.remove_kprobe_event(self.root, self.group, self.event)
+                return tracefs.remove_kprobe_event(self.root, self.group, self.event)
             except OSError as error:
                 if error.errno == ENOENT:
-                    return
-                if error.errno != EBUSY or monotonic() > end:
-                    raise
-            else:
-                return
-            # The last close of an event is finished by a worker of the kernel.
+                    return None
+                if error.errno != EBUSY or monotonic() > self.busy_until:
+                    raise KernelError(
+                        error.errno or 0,
+                        f"the event {self.group}/{self.event} stays in {self.root}/kprobe_events: "
+                        f"{errno_name(error.errno or 0)}",
+                        f"remove it (as root): echo -:{self.group}/{self.event} >> {self.root}/kprobe_events",
+                        rule="tracefs-left",
+                    ) from None
             sleep(0.001)
 
 
-#: How long an event may stay busy after its file descriptor was closed, in seconds.
-_REMOVE_S = 5.0
+#: How long an event may stay busy after its file descriptor was closed: a worker of the kernel finishes the close.
+_BUSY_S = 5.0
 
 
 def _bind(event: int, program: LoadedProgram, probe: Kprobe, mode: Mode, made: TracefsEvent | None = None) -> Link:
     """Let an event run the program; the event is this function's to close, and to remove if it was ``made``."""
     release = made.remove if made else None
+    held = {event}
     try:
         fd, how = _tie(event, program, mode)
+        held.add(fd)
+        link = Link(fd, program, probe, "tracefs" if made else how, release)
     except BaseException as error:
-        os.close(event)
+        for each in held:
+            os.close(each)
         if release:
             release()
         if isinstance(error, OSError):
@@ -170,7 +179,7 @@ def _bind(event: int, program: LoadedProgram, probe: Kprobe, mode: Mode, made: T
         raise
     if fd != event:
         os.close(event)  # the link holds it
-    return Link(fd, program, probe, "tracefs" if made else how, release)
+    return link
 
 
 def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
@@ -183,7 +192,7 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
             if error.errno != EINVAL:
                 raise
             if mode == "link":
-                if has_perf_link():
+                if has_perf_link(program.fd):
                     raise
                 raise FeatureMissing(
                     f"this kernel ({system.release()}) has no BPF links on perf events",
@@ -193,3 +202,13 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
     perf_event.set_bpf(event, program.fd)
     perf_event.enable(event)
     return event, "perf"
+
+
+def has_perf_link(prog_fd: int) -> bool:
+    """Return whether this kernel has BPF links on perf events (5.15), by linking a kprobe program to no event."""
+    try:
+        os.close(bpf.link_create(prog_fd=prog_fd, target_fd=0xFFFFFFFF, attach_type=BPF_PERF_EVENT))
+    except OSError as error:
+        # EBADF: it got as far as looking for the event
+        return error.errno == EBADF
+    return True

@@ -6,10 +6,9 @@ import os
 from errno import EACCES, EBUSY, EEXIST, EILSEQ, EINVAL, ENODEV, ENOENT, ENOSYS, EPERM, ERANGE
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.privilege import not_permitted
+from bpfasm.kernel.privilege import lacking, not_permitted
 from bpfasm.kernel.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import system, tracefs
-from bpfasm.uapi.bpf import BPF_PROG_TYPE_KPROBE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def no_tracefs(root: str | None) -> FeatureMissing:
 def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     """Say why the kernel refused a probe; ``said`` is what tracefs wrote about it."""
     if number in (EPERM, EACCES):
-        return not_permitted(f"attaching {probe}", ("CAP_PERFMON",), errno_name(number))
+        return _not_permitted(f"attaching {probe}", number)
     if number == ENOENT or (number == EINVAL and not _known(probe)):
         return _no_symbol(probe, number)
     what, words = f"{probe} was not attached", f"; tracefs says: {said}" if said else ""
@@ -77,15 +76,23 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     return KernelError(number, f"{what}: {text}{words}", do, rule="kprobe-attach")
 
 
+def _not_permitted(doing: str, number: int) -> FeatureMissing:
+    paranoid = system.perf_event_paranoid() or 0
+    # A patch of Debian and Ubuntu; the kernel's own levels end at 2, and do not touch CAP_PERFMON.
+    if paranoid > 2 and not lacking(("CAP_PERFMON",)) and lacking(("CAP_SYS_ADMIN",)):
+        return FeatureMissing(
+            f"{doing}: kernel.perf_event_paranoid is {paranoid}, which asks for CAP_SYS_ADMIN",
+            "sysctl kernel.perf_event_paranoid=2 (as root), or run it with sudo",
+            rule="perf-event-paranoid",
+        )
+    return not_permitted(doing, ("CAP_PERFMON",), errno_name(number))
+
+
 def not_bound(program: LoadedProgram, probe: Kprobe, number: int) -> BpfasmError:
     """Say why the program was not tied to the event that was made for it."""
     if number in (EPERM, EACCES):
-        return not_permitted(f"attaching {program.name} at {probe}", ("CAP_PERFMON",), errno_name(number))
+        return _not_permitted(f"attaching {program.name} at {probe}", number)
     what = f"{program.name} was not attached at {probe}"
-    if number == EINVAL and program.program.type != BPF_PROG_TYPE_KPROBE:
-        return wrong_type(program, probe)
-    if number == EEXIST:
-        return KernelError(number, f"{what}: it already is", "attach it once", rule="kprobe-attach")
     return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="kprobe-attach")
 
 
@@ -128,6 +135,8 @@ def _no_symbol(probe: Kprobe, number: int) -> KernelError:
         what = f"this kernel has no function {probe.symbol} to probe"
         # A compiler's copies come first: vfs_read.isra.0, vfs_read.constprop.0
         copies = sorted(name for name in there if name.startswith(f"{probe.symbol}."))
-        close = copies[:3] or get_close_matches(probe.symbol, there, n=3)
+        # Comparing with all 60,000 takes seconds; few slips are in the first two letters.
+        near = [name for name in there if name.startswith(probe.symbol[:2])]
+        close = copies[:3] or get_close_matches(probe.symbol, near, n=3)
     do = f"did you mean {' or '.join(close)}?" if close else "the compiler may have inlined it: take its caller"
     return KernelError(number, what, do, rule="no-symbol")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 from _weakref import ref
-from errno import EBADF
 
 from bpfasm.kernel.owned import Owned
-from bpfasm.syscall import bpf
-from bpfasm.uapi.bpf import BPF_PERF_EVENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,12 +75,3 @@ def _in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_in_child)
-
-
-def has_perf_link() -> bool:
-    """Return whether this kernel has BPF links on perf events, from 5.15 on: it gets as far as missing the event."""
-    try:
-        os.close(bpf.link_create(target_fd=0xFFFFFFFF, attach_type=BPF_PERF_EVENT))
-    except OSError as error:
-        return error.errno == EBADF
-    return True

@@ -13,6 +13,7 @@ from bpfasm.kernel.target import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Self, overload
 
     from bpfasm.kernel.kprobe import Mode
@@ -96,7 +97,8 @@ class Loaded:
                 'declare one with attach=kprobe("vfs_read"), or attach it with bpfasm.kernel.attach.attach()',
                 rule="attach-target",
             )
-        before, links = self.links, []
+        before = self.links
+        links: list[Link] = []
         try:
             for each in todo:
                 links.append(attach(each, mode=mode))
@@ -121,14 +123,16 @@ class Loaded:
         return f"<Loaded {[*self.maps, *self.programs, *self.links]}>"
 
 
-def _close(objects: list[Any]) -> None:
-    """Close objects, the last first; each of them, even if Ctrl-C or an error comes in between."""
-    todo: list[Owned] = list(objects)
+def _close(objects: Iterable[Owned]) -> None:
+    """Close objects, the last first; all of them, whatever happens in between."""
+    left = list(objects)
     try:
-        while todo:
-            todo[-1].close()
-            todo.pop()
-    finally:
-        if todo:
-            todo.pop()
-            _close(todo)
+        while left:
+            left[-1].close()
+            left.pop()
+    except KeyboardInterrupt:
+        _close(left)  # goes on with the one it came in the middle of
+        raise
+    except Exception:
+        _close(left[:-1])
+        raise

@@ -128,8 +128,10 @@ _TRIED = (
     (0, 0, 1, uapi.BPF_F_MMAPABLE),
 )
 
-#: Types for which none of those will do: they need BTF or a cgroup.
+#: Types for which none of those will do: they need BTF, a cgroup, another map.
 _UNTRIED = (
+    uapi.BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    uapi.BPF_MAP_TYPE_HASH_OF_MAPS,
     uapi.BPF_MAP_TYPE_CGROUP_STORAGE,
     uapi.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
     uapi.BPF_MAP_TYPE_SK_STORAGE,

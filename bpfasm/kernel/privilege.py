@@ -83,15 +83,26 @@ def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> F
     if system.seccomp():
         return FeatureMissing(
             f"{doing}: refused, and a seccomp filter is on this process, as in a container",
-            "allow bpf and perf_event_open in the container's seccomp profile (docker run --security-opt "
-            f"seccomp=unconfined), or {IN_THE_LAB}",
+            "allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), "
+            f"or {IN_THE_LAB}",
             rule="seccomp",
+        )
+    limit = system.memlock_limit()[1]
+    if limit >= 0 and system.version() < _NOT_BY_MEMLOCK:
+        return FeatureMissing(
+            f"{doing}: kernels before 5.11 count it as locked memory, which is limited to {limit} bytes here",
+            f"raise the limit (as root): ulimit -l unlimited, or {IN_THE_LAB}",
+            rule="memlock",
         )
     return FeatureMissing(
         f"{doing}: the kernel refuses it ({errno}), though this process has {' and '.join(needs)}",
-        f"a security module may forbid it (see dmesg), or locked memory is short (ulimit -l); or {IN_THE_LAB}",
+        f"a security module may forbid it: see dmesg; or {IN_THE_LAB}",
         rule="privilege",
     )
+
+
+#: The kernel from which on programs and maps are charged to the memory cgroup. For the words only: memlock.py tries.
+_NOT_BY_MEMLOCK = (5, 11)
 
 
 def _no_capability(doing: str, missing: list[str]) -> FeatureMissing:

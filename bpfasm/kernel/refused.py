@@ -37,7 +37,8 @@ _NEED_BTF_ID = (
 def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmError:
     """Return the exception for a program that was refused."""
     end = last(verdict.log)
-    if verdict.log.strip() and (end.error or end.pc is not None):
+    # Without a complaint at its end a log was cut short, by its buffer or by what stopped the verifier.
+    if verdict.errno != EAGAIN and (end.error or (end.pc is not None and verdict.errno != ENOMEM)):
         return _by_verifier(linked, verdict)
     return _unread(linked, fields, verdict.errno)
 
@@ -45,8 +46,9 @@ def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmE
 def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     """The verifier looked at it: say where it stopped, and what it said."""
     program, end = linked.program, last(verdict.log)
+    pc = _no_instruction(linked) if end.pc is None else end.pc
     said = "; ".join(end.error) or f"{errno_name(verdict.errno)} (its log was cut off)"
-    at = f", at slot {end.pc}{f': {end.insn}' if end.insn else ''}" if end.pc is not None else ""
+    at = "" if pc is None else f", at slot {pc}{f': {end.insn}' if end.insn else ''}"
     lines = verdict.log.count("\n")
     return VerifierError(
         verdict.errno,
@@ -54,10 +56,22 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         f"its whole log, {lines} lines, is the exception's .log; `bpfasm verify` prints it",
         log=verdict.log,
         program=program,
-        pc=end.pc,
-        source=source_at(linked, end.pc),
+        pc=pc,
+        source=source_at(linked, pc),
         rule="refused",
     )
+
+
+def _no_instruction(linked: Linked) -> int | None:
+    """Return the slot of what is no instruction: the verifier says "unknown opcode 8f", and not where."""
+    from bpfasm.isa.match import form_of
+
+    pc = 0
+    for insn in linked.insns:
+        if form_of(insn) is None or max(insn.dst_reg, insn.src_reg) >= uapi.MAX_BPF_REG:
+            return pc
+        pc += insn.width
+    return None
 
 
 def source_at(linked: Linked, pc: int | None) -> Source | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import ENOSPC
+from errno import EAGAIN, ENOSPC
 
 from bpfasm.kernel.memlock import with_memory
 from bpfasm.syscall import bpf
@@ -11,6 +11,7 @@ from bpfasm.syscall.libc import buffer_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mmap import mmap
     from typing import Any
 
 #: The first size of a log buffer where the kernel does not tell how much it has to say, and the largest it takes
@@ -37,16 +38,21 @@ class Verdict:
 def verify(fields: dict[str, Any], log_level: int = 0) -> Verdict:
     """Load a program given by the fields of BPF_PROG_LOAD.
 
-    Without a log at first, which takes a third of the time; where that fails, or with a ``log_level``, once more with
-    one. The errno is that of the first try: a buffer too small would make it ENOSPC.
+    Without a log at first, which takes a third of the time, and where that fails once more with one; with a
+    ``log_level``, with a log at once. A log that does not fit its buffer makes the errno ENOSPC, whatever was wrong
+    with the program: then the errno is that of a load without log.
     """
-    fd, errno = _load(fields)
-    if fd is not None and not log_level:
-        return Verdict(fd, 0, "")
-    if fd is not None:
-        os.close(fd)
+    errno = 0
+    if not log_level:
+        fd, errno = _load(fields)
+        if fd is not None:
+            return Verdict(fd, 0, "")
+        if errno == EAGAIN:
+            return Verdict(None, errno, "")  # signals are in the way of a log, too
     fd, later, log = _load_with_log(fields, log_level or 1)
-    return Verdict(fd, 0 if fd is not None else errno or later, log)
+    if fd is None and later == ENOSPC and not errno:
+        fd, errno = _load(fields)
+    return Verdict(fd, errno or later if fd is None else 0, log)
 
 
 def _load(fields: dict[str, Any]) -> tuple[int | None, int]:
@@ -61,12 +67,17 @@ def _load_with_log(fields: dict[str, Any], level: int) -> tuple[int | None, int,
     from mmap import mmap
 
     size = _log_size(fields, level) or FIRST_SIZE
+    memory = mmap(-1, size)  # unlike a buffer of ctypes, not filled with zeros page by page
     while True:
-        memory = mmap(-1, size)  # unlike a buffer of ctypes, not filled with zeros page by page
         fd, errno = _load({**fields, "log_level": level, "log_buf": buffer_over(memory), "log_size": size})
         if errno != ENOSPC or size == LARGEST_SIZE:
-            return fd, errno, _text(memory)
+            break
         size = min(size * GROWTH, LARGEST_SIZE)
+        try:
+            memory = mmap(-1, size)
+        except OSError:
+            break  # there is no room for the rest of it
+    return fd, errno, _text(memory)
 
 
 def _log_size(fields: dict[str, Any], level: int) -> int:
@@ -80,7 +91,7 @@ def _log_size(fields: dict[str, Any], level: int) -> int:
     return min(size + SLACK, LARGEST_SIZE) if size else 0
 
 
-def _text(memory: Any) -> str:
+def _text(memory: mmap) -> str:
     end = memory.find(b"\0")
-    data: bytes = memory[: end if end >= 0 else len(memory)]
-    return data.decode("utf-8", "replace")
+    with memoryview(memory) as view:
+        return str(view[: end if end >= 0 else len(view)], "utf-8", "replace")

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from errno import EAGAIN, EINTR
-from struct import pack_into, unpack_from
+from struct import unpack_from
 
-from bpfasm.syscall.libc import NR, addressof, buffer, errno, failure, good_fd, syscall
+from bpfasm.syscall.layout import end, get, put
+from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
 from bpfasm.uapi.bpf import (
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
@@ -32,9 +33,8 @@ from bpfasm.uapi.bpf import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bpfasm.syscall.layout import Field, Layout
     from bpfasm.syscall.libc import Buffer
-
-    Field = int | bytes | Buffer
 
 _NR_BPF = NR["__NR_bpf"]
 
@@ -51,26 +51,17 @@ class Attr:
     """
 
     def __init__(self, fields: dict[str, Field], *, least: int = 0) -> None:
-        self.memory = memory = buffer(sizeof_union_bpf_attr)
+        self.memory = buffer(sizeof_union_bpf_attr)
         self.kept = fields  # what the pointers point at
-        size = least
+        self.size = least
         for name, value in fields.items():
-            try:
-                offset, length, format = union_bpf_attr[name]
-            except KeyError:
-                raise TypeError(f"union bpf_attr has no field {name}") from None
-            if format == "Q" and not isinstance(value, int):
-                value = addressof(value)  # type: ignore[arg-type]  # noqa: PLW2901  bytes go to 's' fields
+            last = put(self.memory, "union bpf_attr", union_bpf_attr, name, value)
             if value:
-                pack_into(format, memory, offset, value)
-                size = max(size, offset + length)
-        self.size = size
+                self.size = max(self.size, last)
 
     def __getitem__(self, name: str) -> int:
         """Return a field, as the kernel may have changed it."""
-        offset, _, format = union_bpf_attr[name]
-        value: int = unpack_from(format, self.memory, offset)[0]
-        return value
+        return get(self.memory, union_bpf_attr, name)
 
     def call(self, command: int) -> int:
         """Make the call; return what it returns. Raises OSError."""
@@ -82,12 +73,6 @@ class Attr:
     def open(self, command: int) -> int:
         """Make a call that returns a file descriptor."""
         return good_fd(self.call(command))
-
-
-def _end(name: str) -> int:
-    """Return the size of an attr that has this field, and none after it."""
-    offset, length, _ = union_bpf_attr[name]
-    return offset + length
 
 
 def map_create(**fields: Field) -> int:
@@ -133,7 +118,7 @@ def prog_load(**fields: Field) -> tuple[int, int]:
     Fields: prog_type, insn_cnt, insns, license, prog_name, log_level, log_size, log_buf ... Raises LoadError.
     """
     for left in reversed(range(TRIES)):
-        attr = Attr(fields, least=_end("log_true_size"))
+        attr = Attr(fields, least=end(union_bpf_attr, "log_true_size"))
         try:
             return attr.open(BPF_PROG_LOAD), attr["log_true_size"]
         except OSError as error:
@@ -164,7 +149,7 @@ def prog_test_run(**fields: Field) -> dict[str, int]:
     raise AssertionError
 
 
-def obj_get_info_by_fd(fd: int, layout: dict[str, tuple[int, int, str]], size: int) -> dict[str, int | bytes]:
+def obj_get_info_by_fd(fd: int, layout: Layout, size: int) -> dict[str, int | bytes]:
     """Return what the kernel tells of an object, by the names of its struct's fields.
 
     ``layout`` and ``size`` are those of ``struct_bpf_prog_info``, ``struct_bpf_map_info`` ... A field that this

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from struct import pack_into
-
-from bpfasm.syscall.libc import NR, addressof, buffer, errno, failure, good_fd, syscall
+from bpfasm.syscall.layout import put
+from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
 from bpfasm.uapi.perf_event import (
     PERF_ATTR_SIZE_VER1,
     PERF_EVENT_IOC_DISABLE,
@@ -29,13 +28,8 @@ def perf_event_open(*, pid: int = -1, cpu: int = 0, **fields: int | Buffer) -> i
     memory = buffer(sizeof_struct_perf_event_attr)
     size = PERF_ATTR_SIZE_VER1
     for name, value in fields.items():
-        try:
-            offset, length, format = struct_perf_event_attr[name]
-        except KeyError:
-            raise TypeError(f"struct perf_event_attr has no field {name}") from None
-        pack_into(format, memory, offset, value if isinstance(value, int) else addressof(value))
-        size = max(size, offset + length)
-    pack_into("I", memory, struct_perf_event_attr["size"][0], size)
+        size = max(size, put(memory, "struct perf_event_attr", struct_perf_event_attr, name, value))
+    put(memory, "struct perf_event_attr", struct_perf_event_attr, "size", size)
     fd: int = syscall(NR["__NR_perf_event_open"], memory, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC)
     if fd < 0:
         raise failure(errno(), "perf_event_open")

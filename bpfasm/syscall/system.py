@@ -63,6 +63,12 @@ def release() -> str:
     return os.uname().release
 
 
+def version() -> tuple[int, int]:
+    """Return the first two numbers of the release. For words: what a kernel has is found by trying."""
+    major, minor = release().split("-")[0].split(".")[:2]
+    return int(major), int(minor)
+
+
 def possible_cpus() -> int:
     """Return for how many CPUs a per-CPU map has a value: all that may ever come online."""
     text = read("/sys/devices/system/cpu/possible")

@@ -6,9 +6,13 @@ import re
 
 from bpfasm.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
 #: ``6: (79) r1 = *(u64 *)(r0 +0)   ; R1=...``: from 5.18 on, the state after the instruction stands behind it.
 #: ``BUG_``: what the disassembler of old kernels wrote for a slot that it did not know.
-_INSN = re.compile(r"(\d+): (?:\([0-9a-f]{2}\) |(?=BUG_))(.*)")
+_INSN = re.compile(r"([0-9]{1,9}): (?:\([0-9a-f]{2}\) |(?=BUG_))(.*)")
 
 #: Where the text of a jump, a call or an exit ends. What stands behind it was glued on: 6.1 takes back the line's end
 #: to add the state, and then writes the next state or the error there.
@@ -38,8 +42,8 @@ _STEP = re.compile(
     )""",
     re.VERBOSE,
 )
-_NAMED_PC = re.compile(r"\binsn (\d+)")
-_REPORTED_PC = re.compile(r"^  >>> (\d+) \|", re.MULTILINE)
+_NAMED_PC = re.compile(r"\binsn ([0-9]{1,9})\b")
+_REPORTED_PC = re.compile(r"^  >>> ([0-9]{1,9}) \|", re.MULTILINE)
 
 
 class Last(Value):
@@ -57,10 +61,11 @@ class Last(Value):
 
 def last(log: str) -> Last:
     """Return the end of a whole log, of any level and kernel. Never raises: what it cannot read it passes over."""
+    log = log.partition("\0")[0]
     pc: int | None = None
     insn = ""
     error: list[str] = []
-    for line in _verdict_lines(log):
+    for line in _without_report(_end(log)):
         found = _INSN.match(line)
         if found:
             pc, error = int(found[1]), []
@@ -75,18 +80,31 @@ def last(log: str) -> Last:
     return Last(pc, insn, tuple(error))
 
 
-def _verdict_lines(log: str) -> list[str]:
-    """Return the log's lines without the report of 7.3 and without statistics."""
-    lines: list[str] = []
+#: How much of a log's end is looked at first. What follows the last instruction is a report and two lines of states.
+_END = 1 << 16
+
+
+def _end(log: str) -> list[str]:
+    """Return the lines from the last instruction on, and some before: a log may have millions."""
+    size = _END
+    while size < len(log):
+        lines = log[-size:].splitlines()[1:]  # the first is cut
+        if any(map(_INSN.match, lines)):
+            return lines
+        size *= 4
+    return log.splitlines()
+
+
+def _without_report(lines: Iterable[str]) -> Iterator[str]:
+    """Return the lines that are neither of 7.3's report nor statistics."""
     in_report = False
-    for line in log.partition("\0")[0].splitlines():
+    for line in lines:
         if line.startswith(_REPORT):
             in_report = True
         elif in_report and line and not line[0].isspace() and not _SECTION.match(line):
             in_report = False
         if not in_report:
-            lines.append(_STATS.sub("", line))
-    return lines
+            yield _STATS.sub("", line)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -1,18 +1,53 @@
-"""What live tests need of the running kernel."""
+"""Fixtures of the tests on the running kernel. Each that skips has proven first that the feature is not there."""
 
-import errno
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
-from support.bpf2 import Prog, Refused
+
+from bpfasm.kernel.needs import missing
+from bpfasm.syscall import system, tracefs
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bpf():
+    """Programs can be loaded by who runs the tests."""
+    lack = missing(["bpf"])
+    if lack:
+        pytest.skip(lack.what)
 
 
 @pytest.fixture(scope="session")
-def may_load():
-    """Skip where this user may not load programs."""
-    try:
-        with Prog(bytes.fromhex("b7000000000000009500000000000000")):
-            pass
-    except Refused as refused:
-        if refused.errno != errno.EPERM:
-            raise
-        pytest.skip("needs root, or CAP_BPF and CAP_NET_ADMIN")
+def kprobes():
+    """A kernel with kprobes: it has the PMU, or the file in tracefs."""
+    root = tracefs.find()
+    if system.pmu_type("kprobe") is None and not (root and os.path.exists(f"{root}/kprobe_events")):
+        assert "register_kprobe" not in system.kernel_symbols(), "there are kprobes, and no way to them"
+        pytest.skip("this kernel is built without kprobes")
+
+
+@pytest.fixture
+def tracefs_root():
+    """The directory of tracefs."""
+    root = tracefs.find()
+    if root is None:
+        pytest.skip("tracefs is not mounted")
+    return root
+
+
+@pytest.fixture
+def python():
+    """Start a Python program in a process of its own."""
+
+    def start(code, *arguments, **options):
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *map(str, arguments)]
+        env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"}
+        return subprocess.Popen(command, env=env, cwd=ROOT, **options)
+
+    return start

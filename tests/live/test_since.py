@@ -15,7 +15,7 @@ from bpfasm.asm import *
 from bpfasm.isa.insn import encode
 from bpfasm.isa.table import FORMS
 
-pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("may_load")]
+pytestmark = pytest.mark.kernel
 
 
 # A program around each form

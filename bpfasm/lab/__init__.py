@@ -1,0 +1,35 @@
+"""The lab: run a command on another kernel, in a virtual machine made of this machine's Python and the project.
+
+>>> from bpfasm import lab
+>>> lab.default()
+'6.1'
+>>> [kernel.version for kernel in lab.kernels()]
+['5.10', '6.1', '6.12', '7']
+
+``lab.run("6.1", ["python3", "-c", "print(1)"])`` boots that kernel, runs the command in it and returns its status.
+No root, nothing installed: the kernel comes from the Debian mirror that apt knows, signatures checked.
+"""
+
+from __future__ import annotations
+
+from bpfasm.lab.api import Result, boot, capture, run
+from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
+from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest
+from bpfasm.lab.store import fetch
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "TIMED_OUT",
+    "Guest",
+    "Kernel",
+    "Result",
+    "Tree",
+    "boot",
+    "capture",
+    "default",
+    "fetch",
+    "find",
+    "kernels",
+    "run",
+]

@@ -1,0 +1,126 @@
+"""Boot a guest and run a command in it: the lab's public verbs."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from bpfasm.errors import LabError
+from bpfasm.lab import cache, image, qemu
+from bpfasm.lab.matrix import Kernel, find
+from bpfasm.lab.session import Guest
+from bpfasm.lab.store import fetch
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any
+
+    from bpfasm.lab.debian import Progress
+    from bpfasm.lab.session import Sink
+
+#: Kernel modules of every guest, where they are not built in.
+MODULES = ("virtio_pci", "virtio_console")
+
+#: Python packages that go along when this Python has them.
+PACKAGES = ("pyroute2", "capstone")
+
+BOOT_TIMEOUT_S = 120.0
+_KVM_TRIAL_S = 15.0
+
+
+class Result(Value):
+    """What a command did: its exit status, and the bytes it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+def boot(
+    kernel: Kernel | str | None = None,
+    *,
+    copy: Iterable[Path] = (),
+    packages: tuple[str, ...] = PACKAGES,
+    memory_mib: int = 1024,
+    timeout: float = BOOT_TIMEOUT_S,
+    progress: Progress | None = None,
+) -> Guest:
+    """Boot a kernel and return the running guest, a context manager that ends it.
+
+    Arguments as in ``run``; ``timeout`` is for the boot, in seconds. A guest that fails to come up is tried once
+    more, and stderr says so. Raise LabError with the console's last lines when that fails too.
+    """
+    cache.sweep()
+    wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
+    program = qemu.find()
+    found = fetch(wanted, progress=progress)
+    assert found.tree is not None
+    parts = image.parts(found.tree, MODULES, packages, copy)
+
+    def start(accel: str, seconds: float) -> Guest:
+        guest = Guest(qemu.Machine(program, accel, memory_mib), found, parts)
+        guest.wait_until_ready(seconds)
+        return guest
+
+    kvm = qemu.Kvm()
+    if kvm.proven():
+        return start("kvm", timeout)
+    if kvm.worth_trying():
+        try:
+            guest = start("kvm", _KVM_TRIAL_S)
+        except LabError:
+            kvm.note(False)
+            print(
+                "lab: /dev/kvm is here but does not run a guest; going on without it",
+                file=sys.stderr,
+                flush=True,
+            )
+        else:
+            kvm.note(True)
+            return guest
+    try:
+        return start("tcg", timeout)
+    except LabError as error:
+        print(f"lab: {error.what}; trying once more", file=sys.stderr, flush=True)
+        return start("tcg", timeout)
+
+
+def run(
+    kernel: Kernel | str | None,
+    argv: Sequence[str | bytes],
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    stdin: int | None = None,
+    stdout: Sink | None = None,
+    stderr: Sink | None = None,
+    **options: Any,
+) -> int:
+    """Boot ``kernel``, run ``argv`` in it as root, and return its exit status (128 + N when signal N ended it).
+
+    - ``kernel``: a version of the matrix, the path of a vmlinuz, or None for the default; fetched when not here.
+    - ``cwd``: a folder of the guest; by default this one when it is part of the project, else the project's.
+    - ``env``: variables added to the guest's own few.
+    - ``timeout``: seconds from the command's start; past it the guest is ended and the status is 124.
+    - ``stdin``: a file descriptor whose bytes the command is given; nothing by default.
+    - ``stdout``, ``stderr``: what takes the bytes as they come; this process's own by default.
+    - ``copy``: files and folders to have in the guest at the paths they have here.
+    - ``packages``: Python packages to take along, with what they require.
+    - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
+
+    Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic.
+    """
+    with boot(kernel, **options) as guest:
+        return guest.run(argv, cwd=cwd, env=env, timeout=timeout, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+def capture(kernel: Kernel | str | None, argv: Sequence[str | bytes], **options: Any) -> Result:
+    """Do what ``run`` does, with the same options, and return the status with all that was written."""
+    out, err = io.BytesIO(), io.BytesIO()
+    status = run(kernel, argv, stdout=out, stderr=err, **options)
+    return Result(status, out.getvalue(), err.getvalue())

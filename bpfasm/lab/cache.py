@@ -1,0 +1,123 @@
+"""The lab's files under ``$XDG_CACHE_HOME/bpfasm``: where they are, one writer at a time, and no half-made file.
+
+A thing is made in a work directory that carries its process's name and start time, and renamed into place when
+it is whole. What a killed process left behind is known by that name and removed at the next start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from bpfasm.errors import LabError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def root() -> Path:
+    """Return the cache directory; it may not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME") or ""
+    # The XDG specification says that a relative path is to be ignored.
+    return Path(base if base.startswith("/") else os.path.expanduser("~/.cache")) / "bpfasm"
+
+
+def directory(name: str) -> Path:
+    """Make a directory below the cache and return it; raise LabError where that is not possible."""
+    path = root() / name
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a LabError that says how to make room or another place."""
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> LabError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return LabError(f"no space left for the lab in {path}", "make room, or name another place in XDG_CACHE_HOME")
+    return LabError(
+        f"cannot write in {path}: {error.strerror or error}",
+        "make it writable, or name another place in XDG_CACHE_HOME",
+    )
+
+
+@contextlib.contextmanager
+def locked(name: str, doing: str = "") -> Iterator[None]:
+    """Hold the lock ``name`` of this cache for the block; say ``doing`` on stderr when another process has it.
+
+    The kernel drops the lock with its holder, however that ends.
+    """
+    path = directory("locks") / f"{name}.lock"
+    with writing(path):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if doing:
+                print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def workdir() -> Iterator[Path]:
+    """Give a fresh directory in the cache's file system, gone after the block."""
+    pid = os.getpid()
+    base = directory("tmp")
+    with writing(base):
+        path = Path(tempfile.mkdtemp(prefix=f"{pid}-{start_time(pid)}-", dir=base))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def publish(made: Path, place: Path) -> None:
+    """Rename ``made``, a file or directory in a work directory, to ``place``, taking the place of what was there."""
+    with writing(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if made.is_dir() and place.exists():
+            place.rename(made.parent / f"{place.name}.old")
+        os.replace(made, place)
+
+
+def sweep() -> list[Path]:
+    """Remove the work directories whose process is gone, and return them."""
+    stale = []
+    with contextlib.suppress(OSError):
+        for entry in sorted((root() / "tmp").iterdir()):
+            pid, _, rest = entry.name.partition("-")
+            started = rest.partition("-")[0]
+            if pid.isdigit() and started.isdigit() and start_time(int(pid)) != int(started):
+                shutil.rmtree(entry, ignore_errors=True)
+                stale.append(entry)
+    return stale
+
+
+def start_time(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot, or 0 when there is none: /proc/PID/stat field 22."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The second field, the command's name, may hold spaces and brackets.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,309 @@
+"""The guest's first process: mount, load modules, then run what the host asks for. Runs in the guest only.
+
+It talks with the host through one virtio port, in frames: a kind (1 byte), a length (4 bytes, little-endian),
+and so many bytes. bpfasm/lab/wire.py is the other end, and says what each kind means.
+
+Start is what a learner waits for, and under emulation each import counts ten-fold: this file stands alone and
+imports what is built in, except for ctypes.
+"""
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+PORT = "/dev/vport0p1"
+MODULES = "/lab/modules/"
+CHUNK = 1 << 16
+
+#: What is mounted where; a kernel without one of these goes without. (source, target, type, options)
+MOUNTS = (
+    ("proc", "/proc", "proc", ""),
+    ("sysfs", "/sys", "sysfs", ""),
+    ("devtmpfs", "/dev", "devtmpfs", ""),
+    ("devpts", "/dev/pts", "devpts", "ptmxmode=0666"),
+    ("tmpfs", "/dev/shm", "tmpfs", "mode=1777"),
+    ("tmpfs", "/run", "tmpfs", "mode=0755"),
+    ("securityfs", "/sys/kernel/security", "securityfs", ""),
+    ("debugfs", "/sys/kernel/debug", "debugfs", ""),
+    ("tracefs", "/sys/kernel/tracing", "tracefs", ""),
+    ("bpf", "/sys/fs/bpf", "bpf", "mode=0700"),
+    ("cgroup2", "/sys/fs/cgroup", "cgroup2", ""),
+    ("tmpfs", "/tmp", "tmpfs", "mode=1777"),
+)
+
+_SYS_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
+
+
+def main() -> None:
+    """Set the guest up and serve the host until it says goodbye."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    _mount(libc)
+    _load_modules(libc)
+    _loopback()
+    # Bytes on the wake-up pipe end the wait of poll when a child has ended.
+    wake, woken = os.pipe()
+    os.set_blocking(woken, False)
+    os.set_blocking(wake, False)
+    _signal.set_wakeup_fd(woken)
+    _signal.signal(_signal.SIGCHLD, lambda *_: None)
+    port = _open_port()
+    uname = os.uname()
+    send(port, b"R", f"{uname.release} {uname.machine}".encode())
+    reader = Reader(port)
+    while True:
+        kind, data = reader.next()
+        if kind == b"J":
+            Job(port, reader, wake, data).run()
+        elif kind in {b"Q", b""}:
+            break
+    os.sync()
+    libc.reboot(0x4321FEDC)  # LINUX_REBOOT_CMD_POWER_OFF
+
+
+def _mount(libc) -> None:  # type: ignore[no-untyped-def]
+    for source, target, kind, options in MOUNTS:
+        try:
+            if target == "/tmp" and os.listdir(target):
+                continue  # the image has files there
+            os.makedirs(target, exist_ok=True)
+        except OSError:
+            continue
+        libc.mount(source.encode(), target.encode(), kind.encode(), 0, options.encode() or None)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        if not os.path.lexists(f"/dev/{name}"):
+            os.symlink(target, f"/dev/{name}")
+    with open("/proc/sys/kernel/hostname", "w") as file:
+        file.write("lab")
+
+
+def _load_modules(libc) -> None:  # type: ignore[no-untyped-def]
+    number = _SYS_FINIT_MODULE.get(os.uname().machine, 0)
+    try:
+        with open(MODULES + "list") as file:
+            names = file.read().split()
+    except OSError:
+        return  # a kernel with all that is needed built in
+    for name in names:
+        fd = os.open(f"{MODULES}{name}.ko", os.O_RDONLY | os.O_CLOEXEC)
+        if libc.syscall(number, fd, b"", 0):
+            import ctypes
+
+            print(f"lab: module {name}: {os.strerror(ctypes.get_errno())}", flush=True)
+        os.close(fd)
+
+
+def _loopback() -> None:
+    import _socket
+    import fcntl
+
+    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+    try:
+        # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
+        fcntl.ioctl(control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
+    finally:
+        control.close()
+
+
+def _open_port() -> int:
+    """Open the port to the host; its device appears a moment after its driver."""
+    for _ in range(2000):
+        try:
+            return os.open(PORT, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            select.select([], [], [], 0.005)
+    raise SystemExit(f"lab: no {PORT}: is virtio_console missing from this kernel?")
+
+
+def send(port: int, kind: bytes, data: bytes = b"") -> None:
+    """Write one frame."""
+    left = memoryview(kind + len(data).to_bytes(4, "little") + data)
+    while left:
+        left = left[os.write(port, left) :]
+
+
+class Reader:
+    """Take frames off the port."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.held = b""
+
+    def next(self) -> tuple[bytes, bytes]:
+        """Wait for the next frame; (b"", b"") when the host is gone."""
+        while True:
+            frame = self.take()
+            if frame:
+                return frame
+            if not self.fill():
+                return b"", b""
+
+    def take(self) -> tuple[bytes, bytes] | None:
+        """Return a frame that is here already."""
+        size = 5 + int.from_bytes(self.held[1:5], "little")
+        if len(self.held) < 5 or len(self.held) < size:
+            return None
+        frame = self.held[:1], self.held[5:size]
+        self.held = self.held[size:]
+        return frame
+
+    def fill(self) -> bool:
+        """Read what there is; False when the host is gone."""
+        data = os.read(self.port, CHUNK)
+        self.held += data
+        return bool(data)
+
+
+class Job:
+    """One command: its process, and the pipes between it and the host."""
+
+    def __init__(self, port: int, reader: Reader, wake: int, request: bytes) -> None:
+        self.port = port
+        self.reader = reader
+        self.wake = wake
+        fields = request.split(b"\0")
+        self.cwd = fields[0]
+        count = int(fields[1])
+        self.argv = fields[2 : 2 + count]
+        self.env = dict(field.partition(b"=")[::2] for field in fields[2 + count :] if field)
+        self.stdin = -1
+        self.waiting = b""
+        self.status = -1
+        self.over = False
+
+    def run(self) -> None:
+        """Start it, carry its bytes until it ends, and tell the host its status."""
+        child_in, self.stdin = os.pipe()
+        out, child_out = os.pipe()
+        err, child_err = os.pipe()
+        os.set_blocking(self.stdin, False)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._become(child_in, child_out, child_err)
+        for fd in (child_in, child_out, child_err):
+            os.close(fd)
+        self._carry({out: b"O", err: b"E"})
+        self._close_stdin()
+        send(self.port, b"X", str(self.status).encode())
+
+    def _become(self, child_in: int, child_out: int, child_err: int) -> None:
+        """Turn this process into the command; never return."""
+        status = 127
+        try:
+            os.setsid()
+            for fd, target in ((child_in, 0), (child_out, 1), (child_err, 2)):
+                os.dup2(fd, target)
+            _signal.set_wakeup_fd(-1)
+            for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD):
+                _signal.signal(number, _signal.SIG_DFL)
+            try:
+                os.chdir(self.cwd)
+            except OSError as error:
+                status = 125
+                os.write(2, b"lab: cannot start in " + self.cwd + b": " + str(error.strerror).encode() + b"\n")
+                os._exit(status)
+            os.execvpe(self.argv[0], self.argv, self.env)
+        except OSError as error:
+            status = 127 if isinstance(error, FileNotFoundError) else 126
+            os.write(2, b"lab: cannot run " + self.argv[0] + b": " + str(error.strerror).encode() + b"\n")
+        finally:
+            os._exit(status)
+
+    def _carry(self, outputs: dict[int, bytes]) -> None:
+        poll = select.poll()
+        poll.register(self.port, select.POLLIN)
+        poll.register(self.wake, select.POLLIN)
+        for fd in outputs:
+            poll.register(fd, select.POLLIN)
+        self._obey()  # some may have come along with the request
+        while outputs or not self.over:
+            if self.waiting and self.stdin >= 0:
+                poll.register(self.stdin, select.POLLOUT)
+            for fd, _ in poll.poll():
+                if fd == self.wake:
+                    self._reap()
+                elif fd in outputs:
+                    data = os.read(fd, CHUNK)
+                    if data:
+                        send(self.port, outputs[fd], data)
+                    else:
+                        poll.unregister(fd)
+                        os.close(fd)
+                        del outputs[fd]
+                elif fd == self.port:
+                    if not self.reader.fill():
+                        os._exit(0)  # the host is gone: the kernel panics, and the machine with it ends
+                    self._obey()
+                elif fd == self.stdin:
+                    poll.unregister(fd)
+                    self._feed()
+
+    def _reap(self) -> None:
+        """Collect every child that has ended; as the first process we are given other processes' children too."""
+        try:
+            while os.read(self.wake, 512):
+                pass
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.pid:
+                code = os.waitstatus_to_exitcode(status)
+                self.status = code if code >= 0 else 128 - code
+                self.over = True
+                # What it left running would hold its pipes open: it ends with it.
+                _kill(-1, _signal.SIGKILL)
+
+    def _obey(self) -> None:
+        """Do what the host asks for in the frames that are here."""
+        while True:
+            frame = self.reader.take()
+            if frame is None:
+                return
+            kind, data = frame
+            if kind == b"I":
+                self.waiting += data
+                if not data:
+                    self._close_stdin()
+            elif kind == b"S" and not self.over:
+                _kill(-self.pid, int(data))
+
+    def _feed(self) -> None:
+        """Hand the command what the host sent for its stdin; ask for more when it has taken all."""
+        try:
+            self.waiting = self.waiting[os.write(self.stdin, self.waiting) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self.waiting = b""
+            self._close_stdin()
+            return
+        if not self.waiting:
+            send(self.port, b"A")
+
+    def _close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+
+def _kill(pid: int, number: int) -> None:
+    try:  # noqa: SIM105 - contextlib takes long to import here
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

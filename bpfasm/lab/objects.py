@@ -1,0 +1,74 @@
+"""What the lab needs from ELF files: a kernel module's own words (.modinfo), and a library without debug data.
+
+Only little-endian 64-bit files, which is what the lab's machines run; anything else is left as it is.
+"""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zlib
+
+from bpfasm.errors import LabError
+
+_EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+_PHDR = struct.Struct("<IIQQQQQQ")
+_SHDR = struct.Struct("<IIQQQQIIQQ")
+_PT_LOAD = 1
+
+
+def sections(elf: bytes) -> dict[str, tuple[int, int]]:
+    """Return the sections of an ELF file: name to (offset, size); {} when it is none."""
+    if elf[:6] != b"\x7fELF\x02\x01" or len(elf) < _EHDR.size:
+        return {}
+    head = _EHDR.unpack_from(elf)
+    offset, width, count, names = head[6], head[11], head[12], head[13]
+    if width != _SHDR.size or not count or names >= count or offset + count * width > len(elf):
+        return {}
+    rows = [_SHDR.unpack_from(elf, offset + i * width) for i in range(count)]
+    table = elf[rows[names][4] : rows[names][4] + rows[names][5]]
+    return {
+        table[row[0] : max(table.find(b"\0", row[0]), row[0])].decode(errors="replace"): (row[4], row[5])
+        for row in rows
+    }
+
+
+def modinfo(module: bytes) -> dict[str, list[str]]:
+    """Return what a kernel module says of itself: each key of .modinfo with its values."""
+    offset, size = sections(module).get(".modinfo", (0, 0))
+    found: dict[str, list[str]] = {}
+    for item in module[offset : offset + size].split(b"\0"):
+        key, equals, value = item.partition(b"=")
+        if equals:
+            found.setdefault(key.decode(errors="replace"), []).append(value.decode(errors="replace"))
+    return found
+
+
+def expand(name: str, data: bytes) -> bytes:
+    """Return a module as the kernel wants it: not compressed. ``name`` is its file's name."""
+    if name.endswith(".xz"):
+        return lzma.decompress(data)
+    if name.endswith(".gz"):
+        return zlib.decompress(data, wbits=31)
+    if name.endswith(".ko"):
+        return data
+    raise LabError(f"the module {name} is compressed in a way that Python cannot read", "unpack it beside its file")
+
+
+def without_debug(elf: bytes) -> bytes:
+    """Return a library without its debug sections, or the same bytes when there are none.
+
+    The loader reads segments only, and debug data comes after the last one. Files without debug data stay whole:
+    their other unloaded sections (symbols, probes' notes) are small and wanted.
+    """
+    if ".debug_info" not in sections(elf):
+        return elf
+    head = list(_EHDR.unpack_from(elf))
+    offset, width, count = head[5], head[9], head[10]
+    end = offset + width * count
+    for i in range(count):
+        kind, _, start, _, _, size, _, _ = _PHDR.unpack_from(elf, offset + i * width)
+        if kind == _PT_LOAD:
+            end = max(end, start + size)
+    head[6] = head[12] = head[13] = 0  # no section table
+    return _EHDR.pack(*head) + elf[_EHDR.size : end]

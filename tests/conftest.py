@@ -1,0 +1,34 @@
+"""What every test is held to: it leaves no file descriptor open."""
+
+import gc
+import os
+
+import pytest
+
+FDS = "/proc/self/fd"
+
+
+def open_fds():
+    """Return what each open file descriptor is; the one that reads the directory is gone again by then."""
+    found = {}
+    for fd in os.listdir(FDS):
+        try:
+            found[int(fd)] = os.readlink(f"{FDS}/{fd}")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_fd_left_open():
+    if not os.path.isdir(FDS):
+        yield
+        return
+    before = open_fds()
+    yield
+    left = open_fds().keys() - before.keys()
+    if left:
+        gc.collect()  # what is unreachable warns by itself
+        after = open_fds()
+        left = {fd: after[fd] for fd in after.keys() - before.keys()}
+        assert not left, f"left open: {left}"

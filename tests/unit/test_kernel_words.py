@@ -1,0 +1,434 @@
+"""Every refusal of the kernel in words; what is asked of /proc and /sys is given here."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("Linux", allow_module_level=True)
+
+from bpfasm.asm import *
+from bpfasm.errors import FeatureMissing, KernelError, VerifierError
+from bpfasm.kernel import kprobe_refused, maps, memlock, needs, owner, programs, refused
+from bpfasm.kernel.kprobe import symbols_of
+from bpfasm.kernel.privilege import needs_of_program, not_permitted
+from bpfasm.kernel.signals import Terminated, terminable
+from bpfasm.kernel.verdict import Verdict
+from bpfasm.kernel.words import errno_name, map_type, object_name, prog_type
+from bpfasm.syscall import system, tracefs
+from bpfasm.uapi import bpf, capability
+
+LAB = "add `--on 6.1`: the lab runs it on Debian's 6.1 kernel, in QEMU, without root"
+
+
+def test_importing_is_light():
+    heavy = "dataclasses enum typing re inspect argparse pathlib mmap resource difflib signal"
+    code = f"import bpfasm.kernel, sys; print(*set(sys.modules) & set({heavy.split()}))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {os.getcwd()!r}); {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []
+
+
+def test_names_of_numbers():
+    assert errno_name(errno.EINVAL) == "EINVAL"
+    assert errno_name(524) == "ENOTSUPP"
+    assert errno_name(9999) == "errno 9999"
+    assert map_type(1) == "BPF_MAP_TYPE_HASH"
+    assert map_type(bpf.BPF_MAP_TYPE_CGROUP_STORAGE) == "BPF_MAP_TYPE_CGROUP_STORAGE"
+    assert map_type(4000) == "BPF_MAP_TYPE_4000"
+    assert prog_type(2) == "BPF_PROG_TYPE_KPROBE"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("chowncount", b"chowncount"), ("a-b c/d.e_f", b"abcd.e_f"), ("x" * 40, b"x" * 15), ("ünï", b"n"), ("", b"")],
+)
+def test_names_of_objects(name, kept):
+    assert object_name(name) == kept
+
+
+# Who owns it
+
+
+def test_a_tag_carries_its_owner():
+    me = owner.this_process()
+    assert me.pid == os.getpid()
+    assert me.alive() is True
+    tag = me.tag()
+    assert owner.owner_of(tag) == me
+    assert tag != me.tag()
+    assert len(tag) < 64
+    assert tag.replace("_", "a").isalnum()
+
+
+def test_the_dead_and_the_unseen():
+    me = owner.this_process()
+    assert me.replace(start_time=me.start_time + 1).alive() is False  # the pid was given out again
+    assert me.replace(pid=1 << 22).alive() is False
+    assert me.replace(namespace=1).alive() is None  # another container's
+
+
+@pytest.mark.parametrize("tag", ["", "bpfasm", "bpfasm_1_2_3", "bpfasm_a_2_3_ff", "kprobes", "libbpf_1_2_3_ff"])
+def test_tags_of_others(tag):
+    assert owner.owner_of(tag) is None
+
+
+# Privilege
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine on which everything is allowed; give what is to be otherwise."""
+
+    def become(caps=(1 << 41) - 1, uid=0, lockdown="", userns=False, seccomp=0, memlock=(-1, -1), version=(6, 1)):
+        monkeypatch.setattr(system, "capabilities", lambda: caps)
+        monkeypatch.setattr(os, "geteuid", lambda: uid)
+        monkeypatch.setattr(system, "lockdown", lambda: lockdown)
+        monkeypatch.setattr(system, "in_user_namespace", lambda: userns)
+        monkeypatch.setattr(system, "seccomp", lambda: seccomp)
+        monkeypatch.setattr(system, "memlock_limit", lambda: memlock)
+        monkeypatch.setattr(system, "version", lambda: version)
+
+    become()
+    return become
+
+
+@pytest.mark.parametrize(
+    ("type", "needed"),
+    [
+        (BPF_PROG_TYPE_SOCKET_FILTER, "CAP_BPF"),
+        (BPF_PROG_TYPE_KPROBE, "CAP_BPF CAP_PERFMON"),
+        (BPF_PROG_TYPE_XDP, "CAP_BPF CAP_NET_ADMIN"),
+        (BPF_PROG_TYPE_EXT, "CAP_BPF CAP_PERFMON CAP_NET_ADMIN"),
+        (BPF_PROG_TYPE_CGROUP_SKB, "CAP_BPF"),
+    ],
+)
+def test_needs_of_programs(type, needed):
+    assert " ".join(needs_of_program(type)) == needed
+
+
+@pytest.mark.parametrize(
+    ("there", "rule", "what", "do"),
+    [
+        ({"caps": 0, "uid": 1000}, "privilege", "it needs CAP_BPF and CAP_PERFMON, and this process is not root",
+         f"run it with sudo, or {LAB}"),
+        ({"caps": 1 << capability.CAP_BPF}, "privilege",
+         "it needs CAP_PERFMON, which root does not have here (a container?)",
+         f"give the container CAP_PERFMON (docker run --privileged), or {LAB}"),
+        ({"lockdown": "confidentiality"}, "lockdown",
+         "it: the kernel is locked down (confidentiality mode) and refuses it even to root",
+         f"boot with lockdown=none (Secure Boot may turn it on), or {LAB}"),
+        ({"userns": True}, "privilege",
+         "it: the capabilities of this process hold in its user namespace only, as in a rootless container",
+         f"run it as root of the machine, or {LAB}"),
+        ({"seccomp": 2}, "seccomp", "it: refused, and a seccomp filter is on this process, as in a container",
+         f"allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), or {LAB}"),
+        ({"memlock": (65536, 65536), "version": (5, 10)}, "memlock",
+         "it: kernels before 5.11 count it as locked memory, which is limited to 65536 bytes here",
+         f"raise the limit (as root): ulimit -l unlimited, or {LAB}"),
+        ({"memlock": (65536, 65536), "version": (6, 1)}, "privilege",
+         "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
+         f"a security module may forbid it: see dmesg; or {LAB}"),
+    ],
+)  # fmt: skip
+def test_why_not_permitted(machine, there, rule, what, do):
+    machine(**there)
+    error = not_permitted("it", ("CAP_BPF", "CAP_PERFMON"))
+    assert (error.rule, error.what, error.do) == (rule, what, do)
+
+
+def test_cap_sys_admin_stands_for_each(machine):
+    machine(caps=1 << capability.CAP_SYS_ADMIN, uid=1000)
+    assert "though this process has" in not_permitted("it", ("CAP_BPF", "CAP_NET_ADMIN")).what
+
+
+# Locked memory
+
+
+@pytest.fixture
+def limit(monkeypatch):
+    """The limit of locked memory, as a list of one; raising it above 1000 needs privilege."""
+    held = [(10, 1000)]
+
+    def set_limit(soft, hard):
+        if hard == -1:
+            raise ValueError("not allowed to raise maximum limit")
+        held[0] = (soft, hard)
+
+    monkeypatch.setattr(system, "memlock_limit", lambda: held[0])
+    monkeypatch.setattr(system, "set_memlock_limit", set_limit)
+    return held
+
+
+def refuse(number):
+    raise OSError(number, "refused")
+
+
+def test_more_memory_helps(limit):
+    def call():
+        return "done" if limit[0][0] == 1000 else refuse(errno.EPERM)
+
+    assert memlock.with_memory(call) == "done"
+    assert limit == [(1000, 1000)]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL])
+def test_the_limit_is_put_back_where_it_did_not_help(limit, number):
+    with pytest.raises(OSError, match="refused"):
+        memlock.with_memory(lambda: refuse(number))
+    assert limit == [(10, 1000)]
+
+
+# Programs
+
+CHOWN = Program("prog", BPF_PROG_TYPE_KPROBE, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+
+
+def refusal(number, log="", program=CHOWN, slots=2):
+    return refused.refusal(link(program), {"insn_cnt": slots}, Verdict(None, number, log))
+
+
+@pytest.mark.parametrize(
+    ("number", "slots", "kind", "what"),
+    [
+        (errno.E2BIG, 0, KernelError, "prog was not loaded: it has no instructions"),
+        (errno.E2BIG, 1_000_001, KernelError,
+         "prog was not loaded: it has 1000001 slots, and the kernel takes 1000000"),
+        (errno.E2BIG, 2, FeatureMissing, "does not know a field it was given (E2BIG)"),
+        (errno.EAGAIN, 2, KernelError, "prog was not loaded: signals interrupted the verifier 6 times"),
+        (errno.EBADF, 2, KernelError, "prog was not loaded: it refers to a map or program that is not open"),
+        (errno.ENOMEM, 2, KernelError, "prog was not loaded: the kernel has no memory for it"),
+        (524, 2, KernelError, "prog was not loaded: the kernel does not support what it does (ENOTSUPP)"),
+        (errno.EIO, 2, KernelError, "prog was not loaded: EIO, and the kernel does not say why"),
+    ],
+)  # fmt: skip
+def test_programs_the_verifier_did_not_look_at(machine, number, slots, kind, what):
+    error = refusal(number, slots=slots)
+    assert type(error) is kind
+    assert what in error.what
+    assert error.do
+    assert error.rule
+    if kind is KernelError:
+        assert error.errno == number
+
+
+def test_unprivileged_programs_are_shorter(machine):
+    machine(caps=0, uid=1000)
+    assert "it has 5000 slots, and the kernel takes 4096" in refusal(errno.E2BIG, slots=5000).what
+
+
+def test_a_type_that_wants_a_target():
+    error = refusal(errno.EINVAL, program=CHOWN.replace(type=BPF_PROG_TYPE_TRACING))
+    assert "BPF_PROG_TYPE_TRACING is loaded for one function of the kernel" in error.what
+
+
+def test_an_interrupted_verifier_has_not_refused(machine):
+    assert type(refusal(errno.EAGAIN, "0: (b7) r0 = 0\n")) is KernelError
+    assert type(refusal(errno.ENOMEM, "0: (b7) r0 = 0\n")) is KernelError
+
+
+def test_a_log_whose_end_is_cut_off():
+    error = refusal(errno.EACCES, "0: (b7) r0 = 0\n1: (9")
+    assert isinstance(error, VerifierError)
+    assert error.what == "the verifier refused prog: EACCES (its log was cut off), at slot 0: r0 = 0"
+    assert error.source == CHOWN.insns[0].source
+
+
+def test_the_second_slot_of_a_wide_instruction_has_its_line():
+    program = CHOWN.replace(insns=[BPF_LD_IMM64(R0, 1), BPF_EXIT_INSN()])
+    error = refusal(errno.EINVAL, "jump into the middle of ldimm64 insn 1\n", program)
+    assert error.pc == 1
+    assert error.source == program.insns[0].source
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (524, "programs of type BPF_PROG_TYPE_KPROBE have no test run"),
+        (errno.EOPNOTSUPP, "programs of type BPF_PROG_TYPE_KPROBE have no test run"),
+        (errno.EINVAL, "the test run of prog (BPF_PROG_TYPE_KPROBE) does not take these arguments"),
+        (errno.ENOSPC, "prog made the packet more than 4096 bytes longer"),
+        (errno.EIO, "the test run of prog failed: EIO"),
+    ],
+)
+def test_runs(number, words):
+    class Loaded:
+        name, program = "prog", CHOWN
+
+    error = programs._no_run(Loaded(), number)
+    assert (error.errno, error.what) == (number, words)
+
+
+# Maps
+
+SPEC = HashMap("table", key=u32, value=u64, max_entries=3)
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [
+        (errno.E2BIG, "the map table was not created: it is too large (key 4, value 8 bytes, 3 entries, flags 0x0)"),
+        (errno.ENOMEM, "the map table was not created: the kernel has no memory for it"),
+        (errno.EIO, "the map table was not created: EIO for BPF_MAP_TYPE_HASH"),
+    ],
+)
+def test_maps_that_were_not_created(number, what):
+    assert maps._not_created(SPEC, number).what.startswith(what)
+
+
+def test_maps_that_are_not_permitted(machine):
+    machine(caps=0, uid=1000)
+    assert maps._not_created(SPEC, errno.EPERM).what == (
+        "creating the map table needs CAP_BPF, and this process is not root"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "call", "what"),
+    [
+        (errno.E2BIG, "BPF_MAP_UPDATE_ELEM", "table is full: it holds max_entries = 3 keys"),
+        (errno.EEXIST, "BPF_MAP_UPDATE_ELEM", "table has this key already, and the flag BPF_NOEXIST was given"),
+        (errno.ENOENT, "BPF_MAP_UPDATE_ELEM", "table does not have this key, and the flag BPF_EXIST was given"),
+        (errno.EPERM, "BPF_MAP_UPDATE_ELEM", "table does not allow BPF_MAP_UPDATE_ELEM from user space"),
+        (errno.ENOMEM, "BPF_MAP_UPDATE_ELEM", "the kernel has no memory for another element of table"),
+        (524, "BPF_MAP_LOOKUP_ELEM", "table: BPF_MAP_LOOKUP_ELEM failed with ENOTSUPP"),
+    ],
+)
+def test_elements(number, call, what):
+    error = maps._refusal(SPEC, number, call)
+    assert (error.errno, error.what) == (number, what)
+
+
+# Kprobes
+
+
+def test_the_names_of_system_calls(monkeypatch):
+    class X86:
+        machine = "x86_64"
+
+    class Arm:
+        machine = "aarch64"
+
+    monkeypatch.setattr(os, "uname", lambda: X86)
+    assert symbols_of(kprobe(syscall="fchownat")) == ["__x64_sys_fchownat", "sys_fchownat"]
+    assert symbols_of(kprobe("sys_bpf")) == ["sys_bpf", "__x64_sys_bpf"]
+    assert symbols_of(kretprobe("vfs_read")) == ["vfs_read"]
+    monkeypatch.setattr(os, "uname", lambda: Arm)
+    assert symbols_of(kprobe(syscall="fchownat"))[0] == "__arm64_sys_fchownat"
+
+
+@pytest.fixture
+def symbols(monkeypatch):
+    """The functions of a kernel without tracefs."""
+    there = {"vfs_read", "vfs_write", "vfs_read.isra.0", "vfs_readv", "__x64_sys_fchownat", "__x64_sys_fchown"}
+    monkeypatch.setattr(system, "kernel_symbols", lambda: there)
+    monkeypatch.setattr(tracefs, "find", lambda: None)
+
+    class X86:
+        machine = "x86_64"
+
+    monkeypatch.setattr(os, "uname", lambda: X86)
+
+
+@pytest.mark.parametrize(
+    ("probe", "number", "said", "rule", "what", "do"),
+    [
+        (kprobe("vfs_raed"), errno.ENOENT, "", "no-symbol", "this kernel has no function vfs_raed to probe",
+         "did you mean vfs_read or "),
+        (kprobe("vfs_raed"), errno.EINVAL, "Failed to register", "no-symbol",
+         "this kernel has no function vfs_raed to probe", "did you mean vfs_read or "),
+        (kprobe("qqq"), errno.ENOENT, "", "no-symbol", "this kernel has no function qqq to probe",
+         "the compiler may have inlined it: take its caller"),
+        (kprobe(syscall="fchwnat"), errno.ENOENT, "", "no-symbol",
+         "this kernel has no system call fchwnat (no function __x64_sys_fchwnat)",
+         "did you mean fchownat or fchown?"),
+        (kprobe("vfs_read", offset=3), errno.EILSEQ, "", "kprobe-offset",
+         "kprobe vfs_read+0x3 was not attached: +0x3 is not where an instruction starts, or lies behind the function",
+         "take the offset from"),
+        (kprobe("vfs_read", offset=3), errno.EINVAL, "", "kprobe-offset", "kprobe vfs_read+0x3 was not ", ""),
+        (kprobe("vfs_read", offset=1 << 40), errno.ERANGE, "", "kprobe-offset", "kprobe vfs_read+0x10000000000", ""),
+        (kretprobe("vfs_read"), errno.EINVAL, "Failed to register probe event", "kprobe-blacklist",
+         "kretprobe vfs_read was not attached: the kernel does not allow a probe there; tracefs says: Failed to reg",
+         "it is on the list of functions that must not be probed"),
+        (kprobe("vfs_read"), errno.EBUSY, "", "kprobe-attach", "kprobe vfs_read was not attached: the func", ""),
+        (kprobe("vfs_read"), errno.EEXIST, "", "kprobe-attach", "kprobe vfs_read was not attached: an event", ""),
+        (kprobe("vfs_read"), errno.ENOSYS, "", "kprobe-attach", "kprobe vfs_read was not attached: this ker", LAB),
+        (kprobe("vfs_read"), errno.EIO, "", "kprobe-attach", "kprobe vfs_read was not attached: EIO", "dmesg"),
+    ],
+)  # fmt: skip
+def test_why_a_kprobe_was_not_attached(symbols, probe, number, said, rule, what, do):
+    error = kprobe_refused.refusal(probe, number, said)
+    assert error.errno == number
+    assert error.rule == rule
+    assert error.what.startswith(what)
+    assert error.do.startswith(do)
+
+
+def test_the_copies_a_compiler_made_come_first(symbols, monkeypatch):
+    monkeypatch.setattr(system, "kernel_symbols", lambda: {"tcp_v4_conn.isra.0", "tcp_v4_connect", "tcp_v4_conx"})
+    error = kprobe_refused.refusal(kprobe("tcp_v4_conn"), errno.ENOENT)
+    assert error.do == "did you mean tcp_v4_conn.isra.0?"
+
+
+def test_kprobes_that_are_not_permitted(machine, monkeypatch):
+    machine(caps=0, uid=1000)
+    error = kprobe_refused.refusal(kprobe("vfs_read"), errno.EACCES)
+    assert error.what == "attaching kprobe vfs_read needs CAP_PERFMON, and this process is not root"
+    machine(caps=1 << capability.CAP_PERFMON, uid=1000)
+    monkeypatch.setattr(system, "perf_event_paranoid", lambda: 3)
+    error = kprobe_refused.refusal(kprobe("vfs_read"), errno.EACCES)
+    assert error.what == ("attaching kprobe vfs_read: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN")
+
+
+def test_kernels_without_kprobes(monkeypatch):
+    monkeypatch.setattr(system, "pmu_type", lambda name: None)
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == system.PMUS)
+    for error in (kprobe_refused.no_pmu(), kprobe_refused.no_tracefs(None), kprobe_refused.no_tracefs("/t")):
+        assert error.report().splitlines() == [
+            "error: this kernel is built without kprobes (CONFIG_KPROBES) [no-kprobes]",
+            LAB,
+        ]
+
+
+def test_kernels_that_do_not_show_theirs(monkeypatch):
+    monkeypatch.setattr(system, "pmu_type", lambda name: None)
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    assert "sysfs is not mounted" in kprobe_refused.no_pmu().what
+    assert kprobe_refused.no_tracefs(None).do.startswith("mount -t tracefs nodev /sys/kernel/tracing (as root)")
+    monkeypatch.setattr(system, "pmu_type", lambda name: 8)
+    monkeypatch.setattr(os.path, "isdir", lambda path: True)
+    assert kprobe_refused.no_tracefs(None).rule == "no-tracefs"
+
+
+def test_needs(machine, monkeypatch):
+    monkeypatch.setattr(system, "pmu_type", lambda name: 8)
+    assert needs.missing(["bpf", "kprobe"]) is None
+    machine(caps=0, uid=1000)
+    assert needs.missing(["bpf", "kprobe"]).what == "loading programs needs CAP_BPF, and this process is not root"
+    machine(caps=1 << capability.CAP_BPF, uid=1000)
+    assert needs.missing(["bpf", "kprobe"]).what.startswith("attaching kprobes needs CAP_PERFMON")
+
+
+# Signals
+
+
+def test_the_first_sigterm_raises_and_the_second_waits():
+    import signal
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as caught, terminable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGHUP)
+    assert caught.value.signum == signal.SIGTERM
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,84 @@
+"""``bpfasm lab``: its words, its errors, and what it prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bpfasm.cli import main
+from bpfasm.cli.lab import seconds
+from bpfasm.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("90", 90), ("1.5", 1.5), ("500ms", 0.5), ("30s", 30), ("2m", 120), ("1h", 3600), ("1e2", 100)],
+)
+def test_times(text: str, value: float):
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "5 minutes", "inf", "nan", "1d", "ms", "s", "1e999"])
+def test_what_is_no_time(text: str):
+    with pytest.raises(UsageError, match="is no time"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ([], "needs a verb"),
+        (["boot"], "no verb 'boot'"),
+        (["run", "--timeout", "soon", "--", "true"], "'soon' is no time"),
+        (["run", "--memory", "much", "--", "true"], "--memory"),
+        (["run", "--nonsense", "--", "true"], "--nonsense"),
+        (["run", "--on", "6.2", "--", "true"], "'6.2'"),
+        (["fetch"], "VERSION"),
+        (["fetch", "1.0"], "'1.0'"),
+    ],
+)
+def test_words_that_are_off(words: list[str], what: str, capsys):
+    assert main(["lab", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert what in err.splitlines()[0]
+    assert len(err.splitlines()) == 2
+
+
+def test_help_begins_with_examples(capsys):
+    for words in ([], ["run"], ["fetch"], ["kernels"]):
+        try:
+            status = main(["lab", *words, "--help"])
+        except SystemExit as end:
+            status = end.code
+        assert status == 0
+        first, second = capsys.readouterr().out.splitlines()[:2]
+        assert "bpfasm lab" in first
+        assert "bpfasm lab" in second
+
+
+def test_kernels_in_words_and_in_json(capsys):
+    assert main(["lab", "kernels"]) == 0
+    assert "6.1      - not fetched                bookworm (default)" in capsys.readouterr().out
+    assert main(["lab", "kernels", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "bpfasm/lab-kernels/1"
+    assert document["default"] == "6.1"
+    assert [kernel["version"] for kernel in document["kernels"]] == ["5.10", "6.1", "6.12", "7"]
+    assert {kernel["cached"] for kernel in document["kernels"]} == {False}
+
+
+def test_the_lab_itself_failing_is_125(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["lab", "run", "--", "true"]) == 125
+    err = capsys.readouterr().err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 2
+    assert main(["lab", "fetch", "6.1"]) == 3
+    assert "apt-get" in capsys.readouterr().err

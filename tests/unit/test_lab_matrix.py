@@ -1,0 +1,100 @@
+"""The kernels there are: the matrix, what is unpacked, and images named by their path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpfasm import lab
+from bpfasm.errors import LabError, UsageError
+from bpfasm.lab import matrix
+
+RELEASE = "6.1.0-1-cloud-amd64"
+
+
+def image(path: Path, release: str = RELEASE) -> Path:
+    """Write the head of a bzImage: what the lab reads of it."""
+    head = bytearray(0x4000)
+    head[0x202:0x206] = b"HdrS"
+    head[0x20E:0x210] = (0x3000 - 0x200).to_bytes(2, "little")
+    words = f"{release} (debian-kernel@lists) #1 SMP".encode() + b"\0"
+    head[0x3000 : 0x3000 + len(words)] = words
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(head)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_the_matrix():
+    kernels = lab.kernels()
+    assert [kernel.version for kernel in kernels] == ["5.10", "6.1", "6.12", "7"]
+    assert lab.default() == "6.1"
+    assert "bpf" in kernels[0].cmdline.split("lsm=")[1].split(",")
+    for kernel in kernels:
+        assert not kernel.cached
+        assert kernel.release is None
+        assert kernel.package
+        assert kernel.suites
+
+
+@pytest.mark.parametrize(
+    "image_at, modules_at",
+    [
+        ("boot/vmlinuz-" + RELEASE, "lib/modules/" + RELEASE),
+        ("boot/vmlinuz-" + RELEASE, "usr/lib/modules/" + RELEASE),
+        ("usr/lib/modules/" + RELEASE + "/vmlinuz", "usr/lib/modules/" + RELEASE),
+    ],
+    ids=["6.1", "6.12", "7"],
+)
+def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
+    top = matrix.place("6.1")
+    image(top / image_at)
+    (top / modules_at / "kernel").mkdir(parents=True)
+    kernel = lab.find("6.1")
+    assert kernel.release == RELEASE
+    assert kernel.tree and kernel.tree.modules == top / modules_at
+    # The same image, named by its path.
+    assert lab.find(str(top / image_at)).tree == kernel.tree
+
+
+def test_a_kernel_without_modules(tmp_path):
+    kernel = lab.find(str(image(tmp_path / "vmlinuz", "9.9.9-mine")))
+    assert kernel.tree == lab.Tree("9.9.9-mine", tmp_path / "vmlinuz", None)
+
+
+def test_a_path_may_be_relative(tmp_path, monkeypatch):
+    image(tmp_path / "vmlinuz")
+    monkeypatch.chdir(tmp_path)
+    assert lab.find("./vmlinuz").version == str(tmp_path / "vmlinuz")
+
+
+def test_no_version_is_the_default():
+    assert lab.find(None).version == "6.1"
+
+
+def test_a_version_that_is_not_there():
+    with pytest.raises(UsageError) as error:
+        lab.find("6.2")
+    assert "'6.2'" in error.value.what
+    assert "5.10, 6.1, 6.12, 7" in error.value.do
+
+
+def test_files_that_are_no_kernel(tmp_path):
+    with pytest.raises(LabError, match="cannot read"):
+        lab.find(str(tmp_path / "nothing"))
+    for content in (b"", b"\x7fELF", bytes(0x4000)):
+        (tmp_path / "x").write_bytes(content)
+        with pytest.raises(LabError, match="bzImage"):
+            lab.find(str(tmp_path / "x"))
+
+
+def test_a_file_cannot_be_fetched(tmp_path):
+    kernel = lab.find(str(image(tmp_path / "vmlinuz")))
+    assert lab.fetch(kernel) == kernel
+    with pytest.raises(UsageError):
+        lab.fetch(kernel, renew=True)
