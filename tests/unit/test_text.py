@@ -101,8 +101,8 @@ CUT = "a slot has 16 digits; the end of the input may be missing"
     [
         ("b700000000000000\n95 0x", "f:2: error: column 5 has 'x', which is no hex digit [hex-digit]", NO_DIGIT),
         ("b7\u0660", "f:1: error: column 3 has '\u0660', which is no hex digit [hex-digit]", NO_DIGIT),
-        ("b70\n\n", "f:1: error: 3 hex digits end within a byte [cut-slot]", CUT),
-        ("# a comment\nb700\n0", "f:3: error: 5 hex digits end within a byte [cut-slot]", CUT),
+        ("b70\n\n", "f:1: error: 3 hex digits are 1 byte and half a byte [cut-slot]", CUT),
+        ("# a comment\nb700\n0", "f:3: error: 5 hex digits are 2 bytes and half a byte [cut-slot]", CUT),
     ],
 )
 def test_what_is_no_hex_is_named(text, first, second):
