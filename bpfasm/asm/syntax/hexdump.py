@@ -30,9 +30,10 @@ def parse(text: str, file: str) -> bytes:
         digits.append("".join(kept.split()))
     joined = "".join(digits)
     if len(joined) % 2:
+        whole = len(joined) // 2
         last = max((n for n, d in enumerate(digits, 1) if d), default=1)
         raise DecodeError(
-            f"{len(joined)} hex digits are {len(joined) // 2} bytes and half a byte",
+            f"{len(joined)} hex digits are {whole} byte{'' if whole == 1 else 's'} and half a byte",
             "a slot has 16 digits; the end of the input may be missing",
             source=(file, last),
             rule="cut-slot",
