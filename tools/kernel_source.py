@@ -80,9 +80,10 @@ def extract(series: str, suites: tuple[str, ...], version: str = "") -> Path:
                     break
         if wanted:
             raise debian.FetchError(f"{archive.name} has no {', '.join(sorted(wanted))}")
-        Path(scratch, "files").rename(kept)
+        if not kept.exists():  # another run may have been first
+            Path(scratch, "files").rename(kept)
     # The rest is 160 MB that nothing asks for again.
-    shutil.rmtree(package)
+    shutil.rmtree(package, ignore_errors=True)
     return kept
 
 
