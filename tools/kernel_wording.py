@@ -43,7 +43,7 @@ Forms that the kernel has
 -------------------------
 
 Where the text in a log or in a dump of a translated program is not the one in the second column. "{none}" is no
-difference, or no such form.
+difference, or no such form. {backported}
 
 """
 
@@ -80,11 +80,19 @@ def page(count: int = 100) -> str:
     head = HEAD.format(newest=newest, older=f"{', '.join(older[:-1])} and {older[-1]}", count=count, forms=len(FORMS))
     return (
         head
-        + HAVE.format(none=NONE)
+        + HAVE.format(none=NONE, backported=backported())
         + table(rows, newest, has=True)
         + "\n"
         + HAVE_NOT
         + table(rows, newest, has=False)
+    )
+
+
+def backported() -> str:
+    """Say which series have a form though they are older than it."""
+    return " ".join(
+        f"The series {series} was given {name} after its release."
+        for series, name in sorted(kernel_source.BACKPORTED)
     )
 
 
@@ -109,7 +117,7 @@ def table_lines(rows: dict[str, tuple[Form, str, dict[str, str]]], newest: str, 
         if form.dialect != "source" and not has:
             continue
         shown = {
-            series: text if text != ours and (release(form.since) <= release(series)) is has else NONE
+            series: text if text != ours and kernel_source.has(form, series) is has else NONE
             for series, text in texts.items()
         }
         if any(text != NONE for text in shown.values()):
@@ -122,11 +130,6 @@ def cells(first: str, *rest: str) -> Iterator[str]:
     yield f"   * - {first}"
     for text in rest:
         yield f"     - {text}"
-
-
-def release(version: str) -> tuple[int, ...]:
-    """Return a kernel release as numbers that compare; no release is before all."""
-    return tuple(int(part) for part in version.split(".")) if version else (0,)
 
 
 def main() -> int:

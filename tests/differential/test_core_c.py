@@ -2,6 +2,7 @@
 
 import re
 
+import kernel_source
 import pytest
 
 from bpfasm.isa.table import FORMS
@@ -30,6 +31,18 @@ def test_the_source_forms_have_the_kernels_codes_and_no_other(source):
     theirs = codes_of(source)
     assert len(theirs) == len(set(theirs)) > 100
     assert {form.code for form in FORMS if form.dialect == "source"} - REFUSED == set(theirs)
+
+
+@pytest.mark.parametrize("series", kernel_source.SUITES)
+def test_a_release_has_the_codes_that_came_with_it(series, fetched):
+    """Where a code is one form's alone, or came with all its forms at once."""
+    theirs = set(codes_of(fetched(lambda: kernel_source.released(series))))
+    having = {}
+    for form in FORMS:
+        if form.dialect == "source" and form.since:
+            having.setdefault(form.code, set()).add(kernel_source.has(form, series))
+    assert {code for code, had in having.items() if had == {True}} <= theirs
+    assert {code for code, had in having.items() if had == {False}} & theirs == set()
 
 
 def test_what_the_kernel_makes_has_codes_of_its_own(source):

@@ -6,10 +6,12 @@ import re
 import struct
 from pathlib import Path
 
+import kernel_source
+
 NUMBER = {"x86_64": 321, "aarch64": 280}
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, TEST_RUN, BTF_LOAD, MAP_FREEZE = 0, 1, 2, 5, 10, 18, 22
 SOCKET_FILTER, SCHED_CLS = 1, 3
-ARRAY, ARENA, INSN_ARRAY = 2, 33, 40
+ARRAY, ARENA, INSN_ARRAY = 2, 33, 34
 MMAPABLE = 1 << 10
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -122,10 +124,14 @@ class Btf(Fd):
         super().__init__(bpf(BTF_LOAD, struct.pack("=QQIII", address(blob), 0, len(data), 0, 0))[0])
 
 
+def running_series():
+    """Return the running kernel's series: "6.1"."""
+    return ".".join(re.findall(r"\d+", os.uname().release)[:2])
+
+
 def is_in(form):
     """Tell by its release whether the running kernel should have a form: what a test must not find out by trying."""
-    since, running = ([int(part) for part in re.findall(r"\d+", v)[:2]] for v in (form.since, os.uname().release))
-    return bool(since) and since <= running
+    return kernel_source.has(form, running_series())
 
 
 def kernel_types():
