@@ -93,7 +93,7 @@ def _by_tracefs(program: LoadedProgram, probe: Kprobe, mode: Mode) -> Link:
         try:
             event = made.open(probe, symbol)
         except OSError as error:
-            failed, said = failed or error.errno or 0, said or tracefs.last_error(root)
+            failed, said = failed or error.errno or 0, said or tracefs.error_of(root, made.group)
             made.remove()
             if error.errno not in (ENOENT, EINVAL):
                 break

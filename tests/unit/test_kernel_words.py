@@ -11,7 +11,7 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
-from bpfasm.errors import FeatureMissing, KernelError, VerifierError
+from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
 from bpfasm.kernel import kprobe_refused, maps_refused, memlock, needs, owner, programs, refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
@@ -307,6 +307,14 @@ def test_elements(number, call, what):
 
 
 # Kprobes
+
+
+@pytest.mark.parametrize("name", ["a b", "a\n-:b/c", "1a", "vfs_read+8", "ünder", "a/b", ""])
+def test_what_is_no_name_of_a_function(name):
+    with pytest.raises(OperandError):
+        kprobe(name)
+    with pytest.raises(OperandError):
+        kretprobe(syscall=name)
 
 
 def test_the_names_of_system_calls(monkeypatch):
