@@ -124,7 +124,10 @@ def test_needs_of_programs(type, needed):
          f"give the container CAP_PERFMON (docker run --privileged), or {LAB}"),
         ({"lockdown": "confidentiality"}, "lockdown",
          "it: the kernel is locked down (confidentiality mode) and refuses it even to root",
-         f"boot with lockdown=none (Secure Boot may turn it on), or {LAB}"),
+         f"boot with lockdown=integrity or none, or {LAB}"),
+        ({"lockdown": "integrity"}, "privilege",
+         "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
+         f"a security module may forbid it: see dmesg; or {LAB}"),
         ({"userns": True}, "privilege",
          "it: the capabilities of this process hold in its user namespace only, as in a rootless container",
          f"run it as root of the machine, or {LAB}"),
@@ -239,6 +242,13 @@ def test_a_log_whose_end_is_cut_off():
     assert isinstance(error, VerifierError)
     assert error.what == "the verifier refused prog: EACCES (its log was cut off), at slot 0: r0 = 0"
     assert error.source == CHOWN.insns[0].source
+
+
+def test_helpers_that_lockdown_takes_away(machine):
+    log = "0: (85) call bpf_probe_read#4\nunknown func bpf_probe_read#4\n"
+    assert "error.log" in refusal(errno.EINVAL, log).do
+    machine(lockdown="confidentiality")
+    assert refusal(errno.EINVAL, log).do.startswith("the kernel is locked down (confidentiality mode)")
 
 
 def test_the_second_slot_of_a_wide_instruction_has_its_line():
