@@ -16,6 +16,7 @@ _PER_CPU = (
     bpf.BPF_MAP_TYPE_PERCPU_HASH,
     bpf.BPF_MAP_TYPE_PERCPU_ARRAY,
     bpf.BPF_MAP_TYPE_LRU_PERCPU_HASH,
+    bpf.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE,
 )
 
 #: The length of a kernel object's name without its final zero.

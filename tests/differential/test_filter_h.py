@@ -15,7 +15,7 @@ import pytest
 
 import bpfasm.asm
 from bpfasm.asm import macros
-from bpfasm.isa import filter_h, operands
+from bpfasm.isa import filter_h, match, operands
 from bpfasm.isa.insn import encode
 from bpfasm.isa.operands import Named, Reg
 
@@ -278,6 +278,7 @@ def test_constants_and_operands_have_the_headers_values(compiler, source):
     theirs = macros_of(source, "kernel")
     ours = {name: value for name, value in vars(filter_h).items() if not name.startswith("_")}
     assert ours.keys() <= theirs.keys()
+    ours["MAX_BPF_EXT_REG - 1"] = match.MAX_REG
     kinds = {name: getattr(operands, name) for name in operands.__all__ if name.startswith("BPF_")}
     ours |= {name: value.number if isinstance(value, Reg) else int(value) for name, value in kinds.items()}
     assert dict(zip(ours, compiler.values(theirs, ours), strict=True)) == ours

@@ -121,6 +121,7 @@ def test_one_bit_more_is_another_form_or_none(form):
 @pytest.mark.parametrize("slot", ["dst_reg", "src_reg"])
 def test_registers_end_at_the_last_that_a_kernel_names(slot):
     insn = Insn(0xBF, 1, 2)
+    assert MAX_REG == 12
     assert form_of(insn.replace(**{slot: MAX_REG})).name == "mov64_reg"
     for number in range(MAX_REG + 1, 16):
         assert form_of(insn.replace(**{slot: number})) is None

@@ -7,6 +7,8 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.asm.types import Field, size_of_type
 from bpfasm.errors import RecordError
+from bpfasm.uapi import bpf
+from bpfasm.uapi.bpf import enum_bpf_map_type
 
 NUMBERS = {u8: "B", u16: "H", u32: "I", u64: "Q", s8: "b", s16: "h", s32: "i", s64: "q"}
 
@@ -222,6 +224,12 @@ def test_a_map_is_declared(spec, type, per_cpu, key_size):
     assert (repr(spec), spec.flags, spec.initial) == ("<map m>", 0, {})
     assert spec == spec.replace(flags=0) != spec.replace(flags=1)
     assert hash(spec) == hash(spec.replace(flags=0))
+
+
+@pytest.mark.parametrize("name", enum_bpf_map_type)
+def test_a_map_is_per_cpu_by_its_type(name):
+    spec = MapSpec("m", getattr(bpf, name), 4, 8, 1)
+    assert spec.per_cpu is ("PERCPU" in name)
 
 
 @pytest.mark.parametrize("name", ["a", "fifteen_letters", "A.b_9", "0"])
