@@ -117,7 +117,7 @@ def test_a_package_that_was_changed_is_refused(trusted):
 
 
 def test_a_suite_without_the_package(trusted):
-    with pytest.raises(LabError, match="no package linux-image-other|Unable to locate|No packages found"):
+    with pytest.raises(LabError, match="linux-image-other"):
         lab.fetch(KERNEL.replace(package="linux-image-other"), progress=lambda *_: None)
 
 
