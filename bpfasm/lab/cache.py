@@ -52,10 +52,15 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(f"no space left for the lab in {path}", "make room, or name another place in XDG_CACHE_HOME")
+        return LabError(
+            f"no space left for the lab in {path}",
+            "make room, or name another place in XDG_CACHE_HOME",
+            rule="lab-cache",
+        )
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
         "make it writable, or name another place in XDG_CACHE_HOME",
+        rule="lab-cache",
     )
 
 

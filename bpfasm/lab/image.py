@@ -156,7 +156,9 @@ def copies(paths: Iterable[Path]) -> bytes:
     cpio = CpioWriter(out)
     for path in wanted:
         if not path.exists():
-            raise LabError(f"there is no {path} to copy into the guest", "name a file or folder that exists")
+            raise LabError(
+                f"there is no {path} to copy into the guest", "name a file or folder that exists", rule="lab-copy"
+            )
         for file in _walk(path):
             _copy(cpio, file, compiled=False)
     cpio.close()
@@ -220,7 +222,7 @@ def _follow(cpio: CpioWriter, path: Path, depth: int = 0) -> Path:
     if not path.is_symlink():
         return path
     if depth > 40:
-        raise LabError(f"{path} is a link that leads in a circle", "remove it")
+        raise LabError(f"{path} is a link that leads in a circle", "remove it", rule="lab-copy")
     target = os.readlink(path)
     cpio.symlink(str(path), target)
     place = Path(os.path.normpath(path.parent / target))
@@ -320,7 +322,9 @@ def _libraries(cpio: CpioWriter, binaries: list[Path]) -> None:
             text=True,
         )
     except FileNotFoundError:
-        raise LabError("ldd is not on this machine", "install it: it comes with the C library (libc-bin)") from None
+        raise LabError(
+            "ldd is not on this machine", "install it: it comes with the C library (libc-bin)", rule="lab-ldd"
+        ) from None
     found: set[str] = set()
     for line in done.stdout.splitlines():
         words = line.split()

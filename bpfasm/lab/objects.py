@@ -64,7 +64,11 @@ def expand(name: str, data: bytes) -> bytes:
         return zlib.decompress(data, wbits=31)
     if name.endswith(".ko"):
         return data
-    raise LabError(f"the module {name} is compressed in a way that Python cannot read", "unpack it beside its file")
+    raise LabError(
+        f"the module {name} is compressed in a way that Python cannot read",
+        "unpack it beside its file",
+        rule="lab-module",
+    )
 
 
 def without_debug(elf: bytes) -> bytes:

@@ -72,6 +72,7 @@ def find() -> str:
         raise LabError(
             "the lab boots kernels with QEMU, and qemu-system-x86_64 is not on this machine",
             "install it: " + " | ".join(here or PACKAGES.values()),
+            rule="lab-qemu",
         )
     return program
 
@@ -82,12 +83,14 @@ def check_host(arch: str) -> None:
         raise LabError(
             "the lab takes this machine's Python into its guests, and this is not Linux",
             "use a Linux machine, real or virtual; asm, disasm and lint work here",
+            rule="lab-host",
         )
     here = os.uname().machine
     if here != arch:
         raise LabError(
             f"the lab takes this machine's Python into its guests: it is built for {here}, the kernel for {arch}",
             f"use a machine with {arch}",
+            rule="lab-host",
         )
 
 

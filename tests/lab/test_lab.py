@@ -299,8 +299,9 @@ def test_the_timeout_ends_a_guest_that_hangs():
         assert time.monotonic() - started < 6
         assert out.getvalue() == b"on\n"
         assert gone(guest.pid)
-        with pytest.raises(LabError, match="is over"):
+        with pytest.raises(LabError, match="is over") as error:
             guest.run(["true"])
+        assert error.value.rule == "lab-over"
 
 
 def test_a_panic_is_told_with_the_consoles_words():
@@ -309,6 +310,7 @@ def test_a_panic_is_told_with_the_consoles_words():
             python(guest, "open('/proc/sysrq-trigger', 'w').write('c')")
         assert "Kernel panic - not syncing: sysrq triggered crash" in error.value.what
         assert guest.release in error.value.what
+        assert error.value.rule == "lab-guest"
         assert "sysrq_handle_crash" in error.value.do
         assert gone(guest.pid)
 

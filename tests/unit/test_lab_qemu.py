@@ -36,6 +36,17 @@ def test_missing_qemu_and_no_manager_names_them_all(tmp_path, monkeypatch):
     for line in qemu.PACKAGES.values():
         assert line in error.value.do
     assert len(str(error.value).splitlines()) == 2
+    assert error.value.rule == "lab-qemu"
+
+
+def test_a_host_whose_python_cannot_be_a_guests(monkeypatch):
+    with pytest.raises(LabError) as error:
+        qemu.check_host("another")
+    assert error.value.rule == "lab-host"
+    assert os.uname().machine in error.value.what
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(LabError, match="not Linux"):
+        qemu.check_host("x86_64")
 
 
 def test_qemu_is_found(tmp_path, monkeypatch):
