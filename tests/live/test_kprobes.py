@@ -255,20 +255,25 @@ def test_a_fork_does_not_detach(chown, mode):
 
 def test_a_child_that_lives_longer_does_not_keep_it_attached(kprobes, chown):
     program, counts = counter("longer", kprobe(syscall="fchownat"))
-    reader, writer = os.pipe()
+    there, say_there = os.pipe()
+    end, say_end = os.pipe()
     with load(program) as obj:
         obj.attach()
         child = os.fork()
         if not child:
-            os.close(writer)
-            os.read(reader, 1)
+            os.close(say_end)
+            os.write(say_there, b"1")
+            os.read(end, 1)
             os._exit(0)
-        os.close(reader)
-        obj.links[0].close()
-        chown()
-        assert obj[counts][0] == 0
-    os.close(writer)
-    os.waitpid(child, 0)
+        try:
+            os.read(there, 1)  # it has let go of its copy
+            obj.links[0].close()
+            chown()
+            assert obj[counts][0] == 0
+        finally:
+            for fd in (there, say_there, end, say_end):
+                os.close(fd)
+            os.waitpid(child, 0)
 
 
 HOLD = """
