@@ -1,8 +1,10 @@
 """bpf(2) in a few lines, without anything of bpfasm: what judges it must not be made of it."""
 
+import contextlib
 import ctypes
 import os
 import re
+import resource
 import struct
 from pathlib import Path
 
@@ -17,10 +19,21 @@ MMAPABLE = 1 << 10
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+@contextlib.contextmanager
+def unlimited():
+    """Lift the limit of locked memory: kernels before 5.11 count programs by it, and closed ones for a while."""
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+
+
 def bpf(command, attributes):
     """Call bpf(2); attributes are the bytes of the union, padded with zeros."""
     buffer = ctypes.create_string_buffer(attributes.ljust(160, b"\0"), 160)
-    result = libc.syscall(NUMBER[os.uname().machine], command, buffer, 160)
+    with unlimited():
+        result = libc.syscall(NUMBER[os.uname().machine], command, buffer, 160)
     if result < 0:
         raise OSError(ctypes.get_errno(), f"bpf({command})")
     return result, buffer.raw
