@@ -6,6 +6,9 @@ from bpfasm.errors import OperandError
 from bpfasm.isa.where import outside
 from bpfasm.value import Value
 
+#: What a name may have besides letters and digits, as letters.
+_IN_NAMES = {ord("_"): "a", ord("."): "a"}
+
 
 class Kprobe(Value):
     """A probe at a kernel function: its entry, an offset into it, or (``retprobe``) its return.
@@ -25,6 +28,14 @@ class Kprobe(Value):
             raise OperandError(
                 f"{kind}() takes a symbol or a syscall",
                 f'write {kind}("vfs_read") for a kernel function, or {kind}(syscall="fchownat")',
+                source=outside(),
+                rule="attach-target",
+            )
+        name = self.symbol or self.syscall
+        if not name.isascii() or not name.translate(_IN_NAMES).isalnum() or name[0].isdigit():
+            raise OperandError(
+                f"{kind}(): {name!r} is no name of a kernel function",
+                "a name has letters, digits, _ and the dots of what a compiler made: vfs_read.isra.0",
                 source=outside(),
                 rule="attach-target",
             )

@@ -27,23 +27,18 @@ if TYPE_CHECKING:
 SYSCALL_PREFIX = {
     "x86_64": "__x64_sys_",
     "aarch64": "__arm64_sys_",
-    "i686": "__ia32_sys_",
-    "armv7l": "__arm_sys_",
     "riscv64": "__riscv_sys_",
     "s390x": "__s390x_sys_",
-    "ppc64le": "__powerpc_sys_",
-    "mips64": "__mips_sys_",
 }
 
 
 def symbols_of(probe: Kprobe) -> list[str]:
     """Return the names to try for what a probe asks for, the likeliest first."""
-    prefix = SYSCALL_PREFIX.get(os.uname().machine, "sys_")
+    call = probe.syscall or probe.symbol.removeprefix("sys_")
+    wrapper = f"{SYSCALL_PREFIX.get(os.uname().machine, 'sys_')}{call}"
     if probe.syscall:
-        return [f"{prefix}{probe.syscall}", f"sys_{probe.syscall}"]
-    if probe.symbol.startswith("sys_"):
-        return [probe.symbol, f"{prefix}{probe.symbol.removeprefix('sys_')}"]
-    return [probe.symbol]
+        return [wrapper, f"sys_{call}"]
+    return [probe.symbol, wrapper] if probe.symbol.startswith("sys_") else [probe.symbol]
 
 
 def attach_kprobe(program: LoadedProgram, probe: Kprobe, mode: Mode = "auto") -> Link:
@@ -98,7 +93,7 @@ def _by_tracefs(program: LoadedProgram, probe: Kprobe, mode: Mode) -> Link:
         try:
             event = made.open(probe, symbol)
         except OSError as error:
-            failed, said = failed or error.errno or 0, said or tracefs.last_error(root)
+            failed, said = failed or error.errno or 0, said or tracefs.error_of(root, made.group)
             made.remove()
             if error.errno not in (ENOENT, EINVAL):
                 break

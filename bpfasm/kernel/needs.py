@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from errno import ENOSYS
 
 from bpfasm.errors import FeatureMissing, UsageError
+from bpfasm.kernel.memlock import with_memory
 from bpfasm.kernel.privilege import lacking, not_permitted
-from bpfasm.kernel.words import IN_THE_LAB
-from bpfasm.syscall import system, tracefs
+from bpfasm.kernel.words import IN_THE_LAB, errno_name
+from bpfasm.syscall import bpf, system, tracefs
+from bpfasm.uapi.bpf import BPF_MAP_TYPE_ARRAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +33,18 @@ def missing(needs: Iterable[str]) -> FeatureMissing | None:
 
 
 def _no_bpf() -> FeatureMissing | None:
-    if os.uname().sysname != "Linux":
-        return FeatureMissing("this is not Linux", IN_THE_LAB, rule="no-bpf")
     needs = ("CAP_BPF",)
-    return not_permitted("loading programs", needs) if lacking(needs) else None
+    if lacking(needs):
+        return not_permitted("loading programs", needs)
+    try:
+        os.close(
+            with_memory(lambda: bpf.map_create(map_type=BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1))
+        )
+    except OSError as error:
+        if error.errno == ENOSYS:
+            return FeatureMissing("this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)", IN_THE_LAB, rule="no-bpf")
+        return not_permitted("loading programs", needs, errno_name(error.errno or 0))
+    return None
 
 
 def _no_kprobe() -> FeatureMissing | None:

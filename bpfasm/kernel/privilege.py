@@ -67,11 +67,11 @@ def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> F
     missing = lacking(needs)
     if missing:
         return _no_capability(doing, missing)
-    lockdown = system.lockdown()
-    if lockdown in {"integrity", "confidentiality"}:
+    # The weaker mode, integrity, keeps nobody from tracing.
+    if system.lockdown() == "confidentiality":
         return FeatureMissing(
-            f"{doing}: the kernel is locked down ({lockdown} mode) and refuses it even to root",
-            f"boot with lockdown=none (Secure Boot may turn it on), or {IN_THE_LAB}",
+            f"{doing}: the kernel is locked down (confidentiality mode) and refuses it even to root",
+            f"boot with lockdown=integrity or none, or {IN_THE_LAB}",
             rule="lockdown",
         )
     if system.in_user_namespace():

@@ -102,7 +102,7 @@ def _no_run(program: LoadedProgram, number: int) -> KernelError:
     what, do = f"the test run of {name} failed: {errno_name(number)}", ""
     if number in (ENOTSUPP, EOPNOTSUPP):
         what = f"programs of type {kind} have no test run"
-        do = "attach it, or run it in the simulator: `bpfasm sim`"
+        do = "attach it, and let what it waits for happen"
     elif number == EINVAL:
         what = f"the test run of {name} ({kind}) does not take these arguments"
         do = "packet programs take data of at least 14 bytes (an Ethernet header), raw tracepoints only a ctx"

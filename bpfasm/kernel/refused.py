@@ -49,11 +49,13 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     pc = _no_instruction(linked) if end.pc is None else end.pc
     said = "; ".join(end.error) or f"{errno_name(verdict.errno)} (its log was cut off)"
     at = "" if pc is None else f", at slot {pc}{f': {end.insn}' if end.insn else ''}"
-    lines = verdict.log.count("\n")
+    do = f"its whole log has {len(verdict.log.splitlines())} lines: except VerifierError as error: print(error.log)"
+    if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
+        do = "the kernel is locked down (confidentiality mode): nobody reads its memory; boot with lockdown=integrity"
     return VerifierError(
         verdict.errno,
         f"the verifier refused {program.name}: {said}{at}",
-        f"its whole log, {lines} lines, is the exception's .log; `bpfasm verify` prints it",
+        do,
         log=verdict.log,
         program=program,
         pc=pc,

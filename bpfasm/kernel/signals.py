@@ -28,7 +28,9 @@ class terminable:  # noqa: N801  used like a function
     _SIGNALS = (_signal.SIGTERM, _signal.SIGHUP)
 
     def __enter__(self) -> None:
-        self._before = {signum: _signal.signal(signum, self._raise) for signum in self._SIGNALS}
+        # What was ignored stays ignored: that is what nohup does.
+        caught = [signum for signum in self._SIGNALS if _signal.getsignal(signum) != _signal.SIG_IGN]
+        self._before = {signum: _signal.signal(signum, self._raise) for signum in caught}
 
     def __exit__(self, *_: object) -> None:
         for signum, handler in self._before.items():
@@ -36,6 +38,6 @@ class terminable:  # noqa: N801  used like a function
 
     def _raise(self, signum: int, _frame: FrameType | None) -> None:
         # Cleaning up must not be cut short by whoever asks twice.
-        for each in self._SIGNALS:
+        for each in self._before:
             _signal.signal(each, _signal.SIG_IGN)
         raise Terminated(signum)

@@ -8,9 +8,8 @@ import sys
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, image, qemu
 from bpfasm.lab.matrix import Kernel, find
-from bpfasm.lab.session import Guest
+from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.store import fetch
-from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +31,6 @@ BOOT_TIMEOUT_S = 120.0
 _KVM_TRIAL_S = 15.0
 
 
-class Result(Value):
-    """What a command did: its exit status, and the bytes it wrote."""
-
-    status: int
-    stdout: bytes
-    stderr: bytes
-
-
 def boot(
     kernel: Kernel | str | None = None,
     *,
@@ -56,6 +47,7 @@ def boot(
     """
     cache.sweep()
     wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
+    qemu.check_host(wanted.arch)
     program = qemu.find()
     found = fetch(wanted, progress=progress)
     assert found.tree is not None

@@ -175,7 +175,7 @@ def _run(
         f"APT::Status-Fd={write}",
         *command[1:],
     ]
-    environment = {name: value for name, value in os.environ.items() if name != "APT_CONFIG"} | {"LC_ALL": "C"}
+    environment = os.environ | {"LC_ALL": "C"}
     with open(read, "rb") as status, (apt.state / "output").open("w+b") as output:
         try:
             process = subprocess.Popen(

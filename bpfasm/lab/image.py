@@ -123,7 +123,7 @@ def project() -> Path:
     """Return the part with this project: the checkout's folders, or the package alone where it is installed."""
     top = project_root()
     names = _PROJECT if (top / "pyproject.toml").is_file() else ("bpfasm",)
-    files = [path for name in names for path in _walk(top / name)]
+    files = [path for name in names for path in _walk(top / name) if path.stat().st_size <= _TOO_LARGE]
     digest = hashlib.sha256()
     contents = {}
     for path in files:
@@ -216,7 +216,7 @@ def _walk(top: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
-            if not name.endswith(".pyc") and path.is_file() and path.stat().st_size <= _TOO_LARGE:
+            if not name.endswith(".pyc") and path.is_file():
                 yield path
 
 
@@ -252,7 +252,7 @@ def _source(cpio: CpioWriter, path: Path, data: bytes, compiled: bool) -> None:
     if compiled and path.suffix == ".py":
         code = _compiled(path, data)
         if code:
-            cpio.file(importlib.util.cache_from_source(str(place)), code)
+            cpio.file(f"{place.parent}/__pycache__/{place.stem}.{sys.implementation.cache_tag}.pyc", code)
 
 
 def _compiled(path: Path, data: bytes) -> bytes:

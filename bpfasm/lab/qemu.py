@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -71,6 +73,21 @@ def find() -> str:
             "install it: " + " | ".join(here or PACKAGES.values()),
         )
     return program
+
+
+def check_host(arch: str) -> None:
+    """Raise LabError where this machine's Python cannot be the guest's: another system, or another processor."""
+    if not sys.platform.startswith("linux"):
+        raise LabError(
+            "the lab takes this machine's Python into its guests, and this is not Linux",
+            "use a Linux machine, real or virtual; asm, disasm and lint work here",
+        )
+    here = os.uname().machine
+    if here != arch:
+        raise LabError(
+            f"the lab takes this machine's Python into its guests: it is built for {here}, the kernel for {arch}",
+            f"use a machine with {arch}",
+        )
 
 
 class Kvm:
@@ -178,7 +195,7 @@ def spawn(
                 stderr=subprocess.PIPE,
                 pass_fds=[image, theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=_DieWithParent(),  # noqa: PLW1509 - it calls prctl and nothing else
+                preexec_fn=_DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
             ),
             ours,
         )
@@ -191,7 +208,7 @@ def spawn(
 
 
 class _DieWithParent:
-    """Ask the kernel to kill this child when its parent is gone, however it went."""
+    """In the child: have the kernel kill it when its parent is gone, however it went."""
 
     def __init__(self) -> None:
         # Found before the fork, where finding a library is safe.
@@ -200,5 +217,6 @@ class _DieWithParent:
 
     def __call__(self) -> None:
         self.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a QEMU that aborts leaves no file behind
         if os.getppid() != self.parent:
             os._exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -14,6 +15,7 @@ from pathlib import Path
 from bpfasm.errors import LabError
 from bpfasm.lab import qemu, wire
 from bpfasm.lab.image import project_root
+from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +51,14 @@ GRACE_S = 10.0
 _HEADLINE = re.compile(r"(BUG: .*|Oops: .*|general protection fault.*|Kernel panic - not syncing: .*)")
 
 
+class Result(Value):
+    """What a command did: its exit status, and the bytes it wrote."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
 class Guest:
     """A guest that runs. Commands run one after the other; leaving the ``with`` ends it.
 
@@ -79,6 +89,11 @@ class Guest:
     def pid(self) -> int:
         """The process id of QEMU."""
         return self._process.pid
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended: closed, timed out, or broken down."""
+        return self._over
 
     def close(self) -> None:
         """End the guest. Its file systems live in memory: there is nothing to save."""
@@ -165,6 +180,12 @@ class Guest:
                 if deadline is not None and time.monotonic() >= deadline:
                     self.close()
                     return INTERRUPTED if interrupted else TIMED_OUT
+
+    def capture(self, argv: Sequence[str | bytes], **options: Any) -> Result:
+        """Run one command and return its status with all that it wrote; options as in ``run``."""
+        out, err = io.BytesIO(), io.BytesIO()
+        status = self.run(argv, stdout=out, stderr=err, **options)
+        return Result(status, out.getvalue(), err.getvalue())
 
     def _send(self, data: bytes) -> None:
         try:

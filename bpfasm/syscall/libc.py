@@ -1,18 +1,27 @@
-"""The C library's ``syscall()``, and memory that the kernel can be pointed at."""
+"""The C library's ``syscall()``, and memory that the kernel can be pointed at. The only importer of ctypes."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
+from bpfasm.errors import FeatureMissing
 from bpfasm.uapi import unistd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    #: Bytes at a fixed address: ``buffer[:]`` or ``buffer.raw`` reads them, ``addressof(buffer)`` is where they are.
+    #: Bytes at a fixed address: ``buffer.raw`` reads them, ``addressof(buffer)`` is where they are.
     Buffer = ctypes.Array[ctypes.c_char]
+
+if sys.platform != "linux":
+    raise FeatureMissing(
+        "this is not Linux: there is no bpf(2) here",
+        "what needs no kernel works: asm, disasm, explain, the simulator",
+        rule="not-linux",
+    )
 
 #: Numbers of system calls on this machine.
 NR: dict[str, int] = unistd.syscalls.get(os.uname().machine, unistd.syscalls["generic"])
@@ -21,7 +30,7 @@ NR: dict[str, int] = unistd.syscalls.get(os.uname().machine, unistd.syscalls["ge
 syscall: Any = ctypes.CDLL(None, use_errno=True).syscall
 syscall.restype = ctypes.c_long
 
-#: The same without letting other threads run: 100 ns cheaper, for calls that end within microseconds.
+#: The same without letting other threads run: 100 ns less, for calls that end within microseconds.
 quick_syscall: Any = ctypes.PyDLL(None, use_errno=True).syscall
 quick_syscall.restype = ctypes.c_long
 

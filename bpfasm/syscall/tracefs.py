@@ -48,11 +48,19 @@ def event_id(tracefs: str, group: str, event: str) -> int:
         return int(file.read())
 
 
-def last_error(tracefs: str) -> str:
-    """Return what the kernel found wrong with the last definition, in its words; empty where it does not say."""
+def error_of(tracefs: str, group: str) -> str:
+    """Return what the kernel found wrong with a definition of this group, and at which of its words.
+
+    Empty where it does not say. The log (5.2) is everybody's: errors that are not of this group are others'.
+    """
+    said = ""
     lines = (read(f"{tracefs}/error_log") or "").splitlines()
-    errors = [line.partition(": error: ")[2] for line in lines if ": error: " in line]
-    return errors[-1].strip() if errors else ""
+    for error, command, caret in zip(lines, lines[1:], lines[2:], strict=False):
+        _, found, words = error.partition(": error: ")
+        if found and group in command:
+            at = command[caret.find("^") :].split() if "^" in caret else []
+            said = f"{words.strip()}: {at[0]}" if at else words.strip()
+    return said
 
 
 def _append(path: str, line: str) -> None:

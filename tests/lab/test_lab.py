@@ -21,28 +21,12 @@ from bpfasm.lab import cache, qemu
 
 pytestmark = pytest.mark.lab
 
-VERSIONS = [kernel.version for kernel in lab.kernels()]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _qemu():
-    try:
-        qemu.find()
-    except LabError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def guest():
-    with lab.boot() as running:
-        yield running
-
-
 def run(guest: lab.Guest, *argv: str | bytes, **options) -> tuple[int, bytes, bytes]:
-    out, err = io.BytesIO(), io.BytesIO()
-    status = guest.run(argv, stdout=out, stderr=err, timeout=options.pop("timeout", 60), **options)
-    return status, out.getvalue(), err.getvalue()
+    done = guest.capture(argv, timeout=60, **options)
+    return done.status, done.stdout, done.stderr
 
 
 def python(guest: lab.Guest, program: str, *argv: str | bytes, **options) -> tuple[int, bytes, bytes]:
@@ -89,19 +73,16 @@ def gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_every_kernel_of_the_matrix_boots_and_is_the_one_asked_for(version: str):
-    with lab.boot(version) as guest:
-        assert python(guest, "print(1)") == (0, b"1\n", b"")
-        _, out, _ = python(guest, "import os; print(os.uname().release, os.cpu_count())")
-        release, cpus = out.decode().split()
-        assert release == guest.release == lab.find(version).release
-        assert release.startswith(version + ".")
-        assert cpus == "2"
+def test_the_kernel_is_the_one_asked_for(guest):
+    assert python(guest, "print(1)") == (0, b"1\n", b"")
+    _, out, _ = python(guest, "import os; print(os.uname().release, os.cpu_count())")
+    release, cpus = out.decode().split()
+    assert release == guest.release == guest.kernel.release
+    assert release.startswith(guest.kernel.version + ".")
+    assert cpus == "2"
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_a_kprobe_counts_in_every_kernel(version: str):
+def test_a_kprobe_counts(guest):
     """Through tracefs alone: this tests the lab, not our loader."""
     program = """if 1:
         import os
@@ -112,9 +93,29 @@ def test_a_kprobe_counts_in_every_kernel(version: str):
             os.chown("etc", 0, 0, dir_fd=os.open("/", os.O_RDONLY))
         open(top + "events/lab/chown/enable", "w").write("0")
         print(open(top + "kprobe_profile").read().split()[1:])
+        open(top + "kprobe_events", "w").write("-:lab/chown")
     """
-    with lab.boot(version) as guest:
-        assert python(guest, program) == (0, b"['100', '0']\n", b"")
+    assert python(guest, program) == (0, b"['100', '0']\n", b"")
+
+
+def test_tracing_while_the_other_processor_runs_what_is_traced(guest):
+    """A kernel rewrites its own code here, which is where an emulator's threads go wrong."""
+    program = """if 1:
+        import os
+        top = "/sys/kernel/tracing/"
+        busy = os.fork()
+        while busy == 0:
+            os.stat("/")
+        open(top + "kprobe_events", "w").write("p:lab/stat vfs_statx")
+        for _ in range(15):
+            for switch in "10":
+                for event in ("lab/stat", "sched/sched_switch", "raw_syscalls"):
+                    open(f"{top}events/{event}/enable", "w").write(switch)
+        open(top + "kprobe_events", "w").write("-:lab/stat")
+        os.kill(busy, 9)
+        print("alive")
+    """
+    assert python(guest, program) == (0, b"alive\n", b"")
 
 
 def test_the_file_systems_are_mounted(guest):

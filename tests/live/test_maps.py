@@ -9,7 +9,7 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, RecordError
 from bpfasm.kernel import load
-from bpfasm.kernel.maps import has_map_type
+from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.kernel

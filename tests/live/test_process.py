@@ -86,6 +86,31 @@ def test_ctrl_c_while_the_verifier_works():
     assert os.listdir("/proc/self/fd") == fds
 
 
+def test_sigterm_closes_what_with_opened(python):
+    code = """
+        import sys, time
+        from bpfasm.asm import *
+        from bpfasm.kernel import load
+        from bpfasm.kernel.signals import Terminated, terminable
+
+        counts = HashMap("counts", key=u32, value=u64, max_entries=1)
+        prog = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER,
+                       [BPF_LD_MAP_FD(R1, counts), BPF_MOV64_IMM(R0, 7), BPF_EXIT_INSN()])
+        try:
+            with terminable(), load(prog) as obj:
+                print("loaded", flush=True)
+                while True:
+                    time.sleep(0.02)
+        except Terminated as end:
+            print(end.signum, [each.closed for each in obj.maps + obj.programs], flush=True)
+    """
+    with python(code) as process:
+        assert process.stdout.readline() == "loaded\n"
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert (out, err, process.returncode) == ("15 [True, True]\n", "", 0)
+
+
 LIMITED = """
     import resource, sys
     from bpfasm.asm import *

@@ -11,8 +11,8 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
-from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps, memlock, needs, owner, programs, refused
+from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
+from bpfasm.kernel import kprobe_refused, maps_refused, memlock, needs, owner, programs, refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
@@ -124,7 +124,10 @@ def test_needs_of_programs(type, needed):
          f"give the container CAP_PERFMON (docker run --privileged), or {LAB}"),
         ({"lockdown": "confidentiality"}, "lockdown",
          "it: the kernel is locked down (confidentiality mode) and refuses it even to root",
-         f"boot with lockdown=none (Secure Boot may turn it on), or {LAB}"),
+         f"boot with lockdown=integrity or none, or {LAB}"),
+        ({"lockdown": "integrity"}, "privilege",
+         "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
+         f"a security module may forbid it: see dmesg; or {LAB}"),
         ({"userns": True}, "privilege",
          "it: the capabilities of this process hold in its user namespace only, as in a rootless container",
          f"run it as root of the machine, or {LAB}"),
@@ -241,6 +244,13 @@ def test_a_log_whose_end_is_cut_off():
     assert error.source == CHOWN.insns[0].source
 
 
+def test_helpers_that_lockdown_takes_away(machine):
+    log = "0: (85) call bpf_probe_read#4\nunknown func bpf_probe_read#4\n"
+    assert "error.log" in refusal(errno.EINVAL, log).do
+    machine(lockdown="confidentiality")
+    assert refusal(errno.EINVAL, log).do.startswith("the kernel is locked down (confidentiality mode)")
+
+
 def test_the_second_slot_of_a_wide_instruction_has_its_line():
     program = CHOWN.replace(insns=[BPF_LD_IMM64(R0, 1), BPF_EXIT_INSN()])
     error = refusal(errno.EINVAL, "jump into the middle of ldimm64 insn 1\n", program)
@@ -280,12 +290,12 @@ SPEC = HashMap("table", key=u32, value=u64, max_entries=3)
     ],
 )
 def test_maps_that_were_not_created(number, what):
-    assert maps._not_created(SPEC, number).what.startswith(what)
+    assert maps_refused.not_created(SPEC, number).what.startswith(what)
 
 
 def test_maps_that_are_not_permitted(machine):
     machine(caps=0, uid=1000)
-    assert maps._not_created(SPEC, errno.EPERM).what == (
+    assert maps_refused.not_created(SPEC, errno.EPERM).what == (
         "creating the map table needs CAP_BPF, and this process is not root"
     )
 
@@ -302,11 +312,19 @@ def test_maps_that_are_not_permitted(machine):
     ],
 )
 def test_elements(number, call, what):
-    error = maps._refusal(SPEC, number, call)
+    error = maps_refused.element_refused(SPEC, number, call)
     assert (error.errno, error.what) == (number, what)
 
 
 # Kprobes
+
+
+@pytest.mark.parametrize("name", ["a b", "a\n-:b/c", "1a", "vfs_read+8", "ünder", "a/b", ""])
+def test_what_is_no_name_of_a_function(name):
+    with pytest.raises(OperandError):
+        kprobe(name)
+    with pytest.raises(OperandError):
+        kretprobe(syscall=name)
 
 
 def test_the_names_of_system_calls(monkeypatch):
@@ -432,3 +450,15 @@ def test_the_first_sigterm_raises_and_the_second_waits():
     assert caught.value.signum == signal.SIGTERM
     assert isinstance(caught.value, KeyboardInterrupt)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_nohup_ignores_stays_ignored():
+    import signal
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminable():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -190,10 +190,13 @@ def test_tracefs_inside_debugfs(monkeypatch):
     assert tracefs.find(MOUNTS.format("")) is None
 
 
-def test_the_last_error_of_tracefs(files):
-    assert tracefs.last_error("/t") == ""
+def test_the_error_of_a_definition(files):
+    assert tracefs.error_of("/t", "g") == ""
     files["/t/error_log"] = (
         "[   10.1] trace_kprobe: error: Bad attach point\n  Command: p:a/b c\n           ^\n"
-        "[   12.3] trace_kprobe: error: Failed to register probe event\n  Command: p:a/b no_such\n  ^\n"
+        "[   12.3] trace_kprobe: error: Invalid probed address or symbol\n"
+        "  Command: p:bpfasm_1/e no_such+0x1\n                        ^\n"
+        "[   13.3] trace_kprobe: error: Event name is too long\n  Command: p:other/b c\n           ^\n"
     )
-    assert tracefs.last_error("/t") == "Failed to register probe event"
+    assert tracefs.error_of("/t", "bpfasm_1") == "Invalid probed address or symbol: no_such+0x1"
+    assert tracefs.error_of("/t", "bpfasm_2") == ""
