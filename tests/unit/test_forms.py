@@ -91,6 +91,34 @@ def test_a_meaning_stays_within_its_width():
             assert value in (True, False) if form.kind == "jump" else 0 <= value < 1 << bits, (form.name, operands)
 
 
+def group_by_rfc(form):
+    """Return the conformance group that RFC 9669 (sections 2.4, 4 and 5) gives to an opcode and its fields."""
+    names = ("LD", "LDX", "ST", "STX", "ALU", "JMP", "JMP32", "ALU64")
+    class_, operation, mode, wide = names[form.code & 7], form.code >> 4, form.code >> 5, form.code & 0x18 == 0x18
+    if class_ in ("ALU", "ALU64"):
+        bits = "64" if class_ == "ALU64" else "32"
+        if operation == 0xD:
+            return "base64" if form.fixed["imm"] == 64 else "base32"
+        return f"{'divmul' if operation in (2, 3, 9) else 'base'}{bits}"
+    if class_ in ("JMP", "JMP32"):
+        # "All CALL and JA instructions belong to the base32 conformance group"; EXIT is listed with them.
+        return "base32" if class_ == "JMP32" or operation in (0, 8, 9) else "base64"
+    if class_ == "LD" and mode in (1, 2):
+        return "packet"
+    if class_ == "STX" and mode == 6:
+        return "atomic64" if wide else "atomic32"
+    # A load that extends 32 bits has 64 to fill.
+    return "base64" if wide or (class_ == "LDX" and mode == 4 and form.size == 4) else "base32"
+
+
+def test_conformance_groups_are_those_of_the_rfc():
+    newer = {"may_goto", "gotox", "callx", "addr_space_cast"}
+    for form in FORMS:
+        in_rfc = form.dialect == "source" and form.name not in newer and "acquire" not in form.name
+        in_rfc = in_rfc and "release" not in form.name
+        assert form.group == (group_by_rfc(form) if in_rfc else ""), form.name
+
+
 # Which form an instruction is
 
 
