@@ -3,8 +3,8 @@
     python3 bench/lab_boot.py [ROUNDS [VERSION...]]
 
 Bare: QEMU with the same machine, the kernel, and an init that writes a line and turns the machine off. Lab: what a
-user types, in a process of its own, until `python3 -c 'print(1)'` in the guest has its line on our side, and until the
-command has ended. They take turns, so that a busy moment of the machine meets both; medians are printed.
+user types, in a process of its own, until the line of `python3 -c 'print(1)'` in the guest is on our side, and until
+that process has ended. They take turns, so that a busy moment of the machine meets both; medians are printed.
 """
 
 import os
@@ -61,7 +61,8 @@ def assemble() -> bytes:
 def bare(machine: qemu.Machine, kernel: lab.Kernel, archive: bytes) -> float:
     """Return the seconds from starting QEMU to the line of the smallest init."""
     fd = qemu.initrd([archive])
-    words = qemu.command(machine, kernel, fd, 0)
+    assert kernel.tree
+    words = qemu.command(machine, kernel.tree.vmlinuz, kernel.cmdline, fd, 0)
     words = words[: words.index("-device")]
     at = words.index("-append") + 1
     words[at] = words[at].partition(" rdinit=")[0] + " rdinit=/init"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import sys
@@ -19,7 +20,8 @@ from bpfasm.errors import LabError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 
 def root() -> Path:
@@ -50,10 +52,15 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(f"no space left for the lab in {path}", "make room, or name another place in XDG_CACHE_HOME")
+        return LabError(
+            f"no space left for the lab in {path}",
+            "make room, or name another place in XDG_CACHE_HOME",
+            rule="lab-cache",
+        )
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
         "make it writable, or name another place in XDG_CACHE_HOME",
+        rule="lab-cache",
     )
 
 
@@ -98,6 +105,31 @@ def publish(made: Path, place: Path) -> None:
         if made.is_dir() and place.exists():
             place.rename(made.parent / f"{place.name}.old")
         os.replace(made, place)
+
+
+def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO], None], *, keep: int = 8) -> Path:
+    """Return the file of this kind that ``marks`` stand for, written by ``write`` when it is not here.
+
+    The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
+    """
+    key = hashlib.sha256(repr((kind, marks)).encode(errors="surrogateescape")).hexdigest()[:24]
+    folder = root() / "image"
+    place = folder / f"{kind}-{key}{suffix}"
+    if place.exists():
+        with writing(place):
+            os.utime(place)
+        return place
+    with locked(f"image-{kind}", f"building the guest image ({kind})"):
+        if place.exists():
+            return place
+        with workdir() as work, writing(place):
+            with (work / "made").open("wb") as file:
+                write(file)
+            publish(work / "made", place)
+        others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+        for old in others[:-keep]:
+            old.unlink(missing_ok=True)
+    return place
 
 
 def sweep() -> list[Path]:

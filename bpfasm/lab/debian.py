@@ -79,6 +79,7 @@ def prepare(state: Path, suites: tuple[str, ...], architecture: str = "amd64") -
         raise LabError(
             f"the lab gets its kernels with apt, and {', '.join(missing)} is not on this machine",
             "name a kernel of yours instead: --on /boot/vmlinuz-... with its modules in /lib/modules",
+            rule="lab-apt",
         )
     text = sources.to_list(sources.mirror(), suites)
     with cache.writing(state):
@@ -141,6 +142,7 @@ def unpack(package: Path, into: Path) -> None:
         raise LabError(
             f"cannot unpack {package.name}: {done.stderr.decode(errors='replace').strip()}",
             "try again; is the disk full?",
+            rule="lab-fetch",
         )
 
 
@@ -151,6 +153,7 @@ def _show(apt: Apt, name: str) -> Package:
         raise LabError(
             f"no package {name} in {', '.join(apt.suites)}",
             "the mirror may be behind or without this suite; try another kernel (bpfasm lab kernels)",
+            rule="lab-fetch",
         )
     depends = re.split(r"[,|]", fields.get("Depends", ""))
     names = tuple(part.split()[0].partition(":")[0] for part in depends if part.strip())
@@ -198,5 +201,6 @@ def _run(
         raise LabError(
             f"cannot get {what}: {reason}",
             "is the network up? apt's mirror is used (BPFASM_MIRROR names another); what is cached works without it",
+            rule="lab-fetch",
         )
     return text

@@ -31,6 +31,7 @@ from bpfasm.lab.objects import without_debug
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import BinaryIO
 
 #: The folder of the guest's own files.
 LAB = "/lab"
@@ -46,7 +47,7 @@ _LEFT_OUT_LIBRARIES = (
 )  # fmt: skip
 
 #: Programs taken along when this machine has them. The guest needs none of them; people do.
-_TOOLS = ("sh", "cat", "env", "ls", "uname", "dmesg", "mount", "busybox")
+_TOOLS = ("sh", "cat", "env", "ls", "uname", "dmesg", "busybox")
 
 #: What of a checkout goes into the guest.
 _PROJECT = ("bpfasm", "examples", "lessons", "tests", "tools", "bench", "pyproject.toml", "README.md")
@@ -81,7 +82,7 @@ def base() -> Path:
         _libraries(cpio, [interpreter, *(Path(found) for found in tools.values())])
         _system(cpio)
 
-    return _built("base", marks, build)
+    return _built("base", marks, build, keep=3)
 
 
 def site_packages(found: dict[str, importlib.metadata.Distribution]) -> Path:
@@ -155,7 +156,9 @@ def copies(paths: Iterable[Path]) -> bytes:
     cpio = CpioWriter(out)
     for path in wanted:
         if not path.exists():
-            raise LabError(f"there is no {path} to copy into the guest", "name a file or folder that exists")
+            raise LabError(
+                f"there is no {path} to copy into the guest", "name a file or folder that exists", rule="lab-copy"
+            )
         for file in _walk(path):
             _copy(cpio, file, compiled=False)
     cpio.close()
@@ -173,32 +176,18 @@ class _Bytes:
 
 
 def _built(kind: str, marks: Iterable[object], build: Callable[[CpioWriter], None], keep: int = 8) -> Path:
-    """Return the part of this content, building it when the cache does not have it; ``keep`` parts of a kind stay."""
+    """Return the part of this content from the cache, built when it is not there."""
     # A part built by other code than this is another part.
     builders = [
         Path(__file__).with_name(f"{name}.py").read_bytes() for name in ("image", "cpio", "modules", "objects")
     ]
-    digest = hashlib.sha256(b"".join(builders))
-    digest.update(repr((kind, list(marks))).encode(errors="surrogateescape"))
-    key = digest.hexdigest()[:24]
-    place = cache.root() / "image" / f"{kind}-{key}.cpio"
-    if place.exists():
-        os.utime(place)
-        return place
-    with cache.locked(f"image-{kind}", f"building the guest image ({kind})"):
-        if place.exists():
-            return place
-        with cache.workdir() as work, cache.writing(place):
-            made = work / "part"
-            with made.open("wb") as file:
-                cpio = CpioWriter(file)
-                build(cpio)
-                cpio.close()
-            cache.publish(made, place)
-        others = sorted(place.parent.glob(f"{kind}-*.cpio"), key=lambda path: path.stat().st_mtime)
-        for old in others[:-keep]:
-            old.unlink(missing_ok=True)
-    return place
+
+    def write(file: BinaryIO) -> None:
+        cpio = CpioWriter(file)
+        build(cpio)
+        cpio.close()
+
+    return cache.built(kind, ".cpio", [hashlib.sha256(b"".join(builders)).hexdigest(), *marks], write, keep=keep)
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
@@ -233,7 +222,7 @@ def _follow(cpio: CpioWriter, path: Path, depth: int = 0) -> Path:
     if not path.is_symlink():
         return path
     if depth > 40:
-        raise LabError(f"{path} is a link that leads in a circle", "remove it")
+        raise LabError(f"{path} is a link that leads in a circle", "remove it", rule="lab-copy")
     target = os.readlink(path)
     cpio.symlink(str(path), target)
     place = Path(os.path.normpath(path.parent / target))
@@ -277,8 +266,10 @@ def _python(cpio: CpioWriter, interpreter: Path) -> None:
     library = Path(os.__file__).parent
     dynamic = [Path(place) for place in sys.path if place.endswith("lib-dynload")]
     for path in _walk_library(library):
-        if path.suffix == ".py":
-            _copy(cpio, path)
+        # Compiled alone: a guest unpacks at each start what it is given, and reads no source of the library.
+        code = _compiled(path, path.read_bytes()) if path.suffix == ".py" else b""
+        if code:
+            cpio.file(str(_reach(cpio, path).with_suffix(".pyc")), code)
         elif path.suffix != ".so":
             _copy(cpio, path, compiled=False)
     libraries = []
@@ -331,7 +322,9 @@ def _libraries(cpio: CpioWriter, binaries: list[Path]) -> None:
             text=True,
         )
     except FileNotFoundError:
-        raise LabError("ldd is not on this machine", "install it: it comes with the C library (libc-bin)") from None
+        raise LabError(
+            "ldd is not on this machine", "install it: it comes with the C library (libc-bin)", rule="lab-ldd"
+        ) from None
     found: set[str] = set()
     for line in done.stdout.splitlines():
         words = line.split()

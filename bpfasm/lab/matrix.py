@@ -81,7 +81,11 @@ def find(version: str | None) -> Kernel:
         if kernel.version == version:
             return kernel
     names = ", ".join(kernel.version for kernel in known)
-    raise UsageError(f"no kernel {version!r} in the lab", f"it has {names}; an image of yours is named by its path")
+    raise UsageError(
+        f"no kernel {version!r} in the lab",
+        f"it has {names}; an image of yours is named by its path",
+        rule="lab-version",
+    )
 
 
 def place(version: str) -> Path:
@@ -105,10 +109,12 @@ def release_of(image: Path) -> str:
             head = file.read(0x10000)
     except OSError as error:
         raise LabError(
-            f"cannot read the kernel {image}: {error.strerror}", "name a vmlinuz that you may read"
+            f"cannot read the kernel {image}: {error.strerror}", "name a vmlinuz that you may read", rule="lab-kernel"
         ) from None
     if head[0x202:0x206] != b"HdrS":
-        raise LabError(f"{image} is not a bootable x86 kernel image (bzImage)", "name a vmlinuz, as in /boot")
+        raise LabError(
+            f"{image} is not a bootable x86 kernel image (bzImage)", "name a vmlinuz, as in /boot", rule="lab-kernel"
+        )
     start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
     words = head[start : start + 256].split(b"\0")[0].split()
     return words[0].decode(errors="replace") if words else "unknown"

@@ -33,6 +33,18 @@ def sections(elf: bytes) -> dict[str, tuple[int, int]]:
     }
 
 
+def segments(elf: bytes) -> list[tuple[int, int, int]]:
+    """Return the segments of an ELF file as (type, offset, size); [] when it is none."""
+    if elf[:6] != b"\x7fELF\x02\x01" or len(elf) < _EHDR.size:
+        return []
+    head = _EHDR.unpack_from(elf)
+    offset, width, count = head[5], head[9], head[10]
+    if width != _PHDR.size or offset + width * count > len(elf):
+        return []
+    rows = [_PHDR.unpack_from(elf, offset + i * width) for i in range(count)]
+    return [(row[0], row[2], row[5]) for row in rows]
+
+
 def modinfo(module: bytes) -> dict[str, list[str]]:
     """Return what a kernel module says of itself: each key of .modinfo with its values."""
     offset, size = sections(module).get(".modinfo", (0, 0))
@@ -52,7 +64,11 @@ def expand(name: str, data: bytes) -> bytes:
         return zlib.decompress(data, wbits=31)
     if name.endswith(".ko"):
         return data
-    raise LabError(f"the module {name} is compressed in a way that Python cannot read", "unpack it beside its file")
+    raise LabError(
+        f"the module {name} is compressed in a way that Python cannot read",
+        "unpack it beside its file",
+        rule="lab-module",
+    )
 
 
 def without_debug(elf: bytes) -> bytes:
@@ -64,10 +80,8 @@ def without_debug(elf: bytes) -> bytes:
     if ".debug_info" not in sections(elf):
         return elf
     head = list(_EHDR.unpack_from(elf))
-    offset, width, count = head[5], head[9], head[10]
-    end = offset + width * count
-    for i in range(count):
-        kind, _, start, _, _, size, _, _ = _PHDR.unpack_from(elf, offset + i * width)
+    end = head[5] + head[9] * head[10]
+    for kind, start, size in segments(elf):
         if kind == _PT_LOAD:
             end = max(end, start + size)
     head[6] = head[12] = head[13] = 0  # no section table

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
+from bpfasm.lab.vmlinux import directly
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -71,6 +72,7 @@ def find() -> str:
         raise LabError(
             "the lab boots kernels with QEMU, and qemu-system-x86_64 is not on this machine",
             "install it: " + " | ".join(here or PACKAGES.values()),
+            rule="lab-qemu",
         )
     return program
 
@@ -81,12 +83,14 @@ def check_host(arch: str) -> None:
         raise LabError(
             "the lab takes this machine's Python into its guests, and this is not Linux",
             "use a Linux machine, real or virtual; asm, disasm and lint work here",
+            rule="lab-host",
         )
     here = os.uname().machine
     if here != arch:
         raise LabError(
             f"the lab takes this machine's Python into its guests: it is built for {here}, the kernel for {arch}",
             f"use a machine with {arch}",
+            rule="lab-host",
         )
 
 
@@ -145,16 +149,18 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def command(machine: Machine, kernel: Kernel, initrd_fd: int, port_fd: int) -> list[str]:
-    """Return QEMU's command line. What it reads and talks to comes as open files: there is nothing to clean up."""
-    assert kernel.tree is not None
+def command(machine: Machine, image: Path, cmdline: str, initrd_fd: int, port_fd: int) -> list[str]:
+    """Return QEMU's command line for a kernel's image, with what this kernel needs on its own command line.
+
+    The guest's files and the way to it come as open files: there is nothing to clean up.
+    """
     accel, cpu, more = ACCELERATORS[machine.accel]
     return [
         machine.program, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none",
         "-machine", "pc,usb=off,vmport=off", "-accel", accel, "-cpu", cpu,
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
-        "-kernel", str(kernel.tree.vmlinuz), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", f"{CMDLINE} {more} {kernel.cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
+        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
+        "-append", f"{CMDLINE} {more} {cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",
@@ -184,12 +190,14 @@ def spawn(
     machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start QEMU and return its process (stdout: the console, stderr: QEMU's own words) and our end of the port."""
-    ours, theirs = socket.socketpair()
+    assert kernel.tree is not None
+    vmlinux = directly(kernel.tree.vmlinuz)
     image = initrd(parts)
+    ours, theirs = socket.socketpair()
     try:
         return (
             subprocess.Popen(
-                command(machine, kernel, image, theirs.fileno()),
+                command(machine, vmlinux, kernel.cmdline, image, theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

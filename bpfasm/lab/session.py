@@ -139,7 +139,9 @@ class Guest:
         """Run one command and return its status; see ``bpfasm.lab.run``. After 124 and a panic the guest is gone."""
         if self._over:
             raise LabError(
-                f"the guest with kernel {self.kernel.release} is over", "boot another for the next command"
+                f"the guest with kernel {self.kernel.release} is over",
+                "boot another for the next command",
+                rule="lab-over",
             )
         sinks = {b"O": stdout or sys.stdout.buffer, b"E": stderr or sys.stderr.buffer}
         self._send(wire.job(argv, _folder() if cwd is None else os.fspath(cwd), _environment(env)))
@@ -230,7 +232,11 @@ class Guest:
         lines = [line.rstrip() for line in self.console().splitlines() if line.strip()]
         words = [line for line in self._said.decode(errors="replace").splitlines() if line.strip()]
         if not lines:
-            return LabError(f"{name} {what}", f"QEMU said: {words[-1]}" if words else "its console shows nothing")
+            return LabError(
+                f"{name} {what}",
+                f"QEMU said: {words[-1]}" if words else "its console shows nothing",
+                rule="lab-guest",
+            )
         # A report of a crash is longer than a screen, and its first lines say most.
         start = max(0, len(lines) - _CONSOLE_LINES)
         for i, line in enumerate(lines):
@@ -239,7 +245,7 @@ class Guest:
                 what, start = f"broke down: {found[0].strip()}", i
                 break
         shown = "\n".join("  | " + line for line in lines[start : start + _CONSOLE_LINES])
-        return LabError(f"{name} {what}", f"the console's last lines:\n{shown}")
+        return LabError(f"{name} {what}", f"the console's last lines:\n{shown}", rule="lab-guest")
 
 
 class _Interrupts:

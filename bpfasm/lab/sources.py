@@ -138,6 +138,7 @@ def choose(sources: list[Source], keyring: str = "") -> Mirror:
         raise LabError(
             "apt on this machine has no Debian archive in its sources",
             "name a Debian mirror in BPFASM_MIRROR, or add one to apt (its keys: package debian-archive-keyring)",
+            rule="lab-mirror",
         )
     if keyring:
         main = main.replace(signed_by=keyring)

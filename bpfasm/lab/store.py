@@ -26,7 +26,9 @@ def fetch(kernel: Kernel | str | None = None, *, progress: Progress | None = Non
         return kernel
     if not kernel.package:
         raise UsageError(
-            f"{kernel.version} is a file, not a kernel to fetch", "name a version of `bpfasm lab kernels`"
+            f"{kernel.version} is a file, not a kernel to fetch",
+            "name a version of `bpfasm lab kernels`",
+            rule="lab-version",
         )
     show = progress or Reporter()
     with cache.locked(f"fetch-{kernel.version}", f"fetching {kernel.version}"):
@@ -42,7 +44,11 @@ def fetch(kernel: Kernel | str | None = None, *, progress: Progress | None = Non
                     file.unlink()
                 if tree_in(work / "tree") is None:
                     names = ", ".join(package.name for package in packages)
-                    raise LabError(f"no kernel image in {names}", "the suite changed its packages: see kernels.toml")
+                    raise LabError(
+                        f"no kernel image in {names}",
+                        "the suite changed its packages: see kernels.toml",
+                        rule="lab-fetch",
+                    )
                 cache.publish(work / "tree", place(kernel.version))
             tree = tree_in(place(kernel.version))
     return kernel.replace(tree=tree)

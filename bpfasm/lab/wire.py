@@ -30,9 +30,15 @@ def job(argv: Sequence[str | bytes], cwd: str | bytes, env: Mapping[str, str]) -
     fields = [os.fsencode(cwd), b"%d" % len(words), *words]
     fields += [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
     if not words:
-        raise UsageError("no command to run in the guest", "write it after --: lab run -- python3 -c 'print(1)'")
+        raise UsageError(
+            "no command to run in the guest",
+            "write it after --: lab run -- python3 -c 'print(1)'",
+            rule="lab-command",
+        )
     if any(b"\0" in field for field in fields):
-        raise UsageError("a word of the command holds a NUL byte", "no program can be given one: leave it out")
+        raise UsageError(
+            "a word of the command holds a NUL byte", "no program can be given one: leave it out", rule="lab-command"
+        )
     return frame(b"J", b"\0".join(fields))
 
 

@@ -104,6 +104,7 @@ def test_a_cache_that_cannot_be_written(tmp_path):
     with pytest.raises(LabError) as error:
         cache.directory("image")
     assert "XDG_CACHE_HOME" in error.value.do
+    assert error.value.rule == "lab-cache"
     tmp_path.chmod(0o700)
 
 
@@ -112,6 +113,7 @@ def test_a_cache_that_is_a_file(tmp_path):
     with pytest.raises(LabError) as error:
         cache.directory("image")
     assert str(tmp_path) in error.value.what
+    assert error.value.rule == "lab-cache"
 
 
 def test_no_space_left():

@@ -83,6 +83,7 @@ def test_an_archive_without_a_signature_is_refused(archive):
     with pytest.raises(LabError) as error:
         lab.fetch(KERNEL, progress=lambda *_: None)
     assert "not signed" in error.value.what
+    assert error.value.rule == "lab-fetch"
     assert not store.place("9.9").exists()
     assert list((cache.root() / "tmp").iterdir()) == []
 
@@ -117,7 +118,7 @@ def test_a_package_that_was_changed_is_refused(trusted):
 
 
 def test_a_suite_without_the_package(trusted):
-    with pytest.raises(LabError, match="no package linux-image-other|Unable to locate|No packages found"):
+    with pytest.raises(LabError, match="linux-image-other"):
         lab.fetch(KERNEL.replace(package="linux-image-other"), progress=lambda *_: None)
 
 
@@ -165,6 +166,7 @@ def test_a_machine_without_apt_says_what_else_there_is(tool: str, tmp_path, monk
         debian.prepare(tmp_path, ("bookworm",))
     assert tool in error.value.what
     assert "--on /boot/vmlinuz" in error.value.do
+    assert error.value.rule == "lab-apt"
     assert len(str(error.value).splitlines()) == 2
 
 

@@ -149,8 +149,16 @@ def test_what_cannot_be_copied(tmp_path):
     with pytest.raises(LabError, match="there is no"):
         image.copies([tmp_path / "nothing"])
     (tmp_path / "round").symlink_to("round")
-    with pytest.raises(LabError):
+    with pytest.raises(LabError) as error:
         image.copies([tmp_path / "round"])
+    assert error.value.rule == "lab-copy"
+
+
+def test_a_machine_without_ldd(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError) as error:
+        image.base()
+    assert error.value.rule == "lab-ldd"
 
 
 def test_a_kernel_without_modules_has_no_such_part(checkout, monkeypatch):

@@ -81,6 +81,7 @@ def test_a_version_that_is_not_there():
     with pytest.raises(UsageError) as error:
         lab.find("6.2")
     assert "'6.2'" in error.value.what
+    assert error.value.rule == "lab-version"
     assert "5.10, 6.1, 6.12, 7" in error.value.do
 
 
@@ -89,8 +90,9 @@ def test_files_that_are_no_kernel(tmp_path):
         lab.find(str(tmp_path / "nothing"))
     for content in (b"", b"\x7fELF", bytes(0x4000)):
         (tmp_path / "x").write_bytes(content)
-        with pytest.raises(LabError, match="bzImage"):
+        with pytest.raises(LabError, match="bzImage") as error:
             lab.find(str(tmp_path / "x"))
+        assert error.value.rule == "lab-kernel"
 
 
 def test_a_file_cannot_be_fetched(tmp_path):

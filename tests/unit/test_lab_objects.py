@@ -81,5 +81,6 @@ def test_modules_are_unpacked_by_their_suffix():
     assert expand("a.ko", b"x") == b"x"
     assert expand("a.ko.xz", lzma.compress(b"x")) == b"x"
     assert expand("a.ko.gz", gzip.compress(b"x")) == b"x"
-    with pytest.raises(LabError, match="compressed"):
+    with pytest.raises(LabError, match="compressed") as error:
         expand("a.ko.zst", b"x")
+    assert error.value.rule == "lab-module"

@@ -10,9 +10,8 @@ import pytest
 
 from bpfasm.errors import LabError
 from bpfasm.lab import qemu
-from bpfasm.lab.matrix import Kernel, Tree
 
-KERNEL = Kernel("6.1", Tree("6.1.0-1-cloud-amd64", Path("/k/vmlinuz"), None), cmdline="lsm=bpf")
+IMAGE = Path("/k/vmlinuz")
 
 
 def tool(folder: Path, name: str) -> None:
@@ -37,6 +36,17 @@ def test_missing_qemu_and_no_manager_names_them_all(tmp_path, monkeypatch):
     for line in qemu.PACKAGES.values():
         assert line in error.value.do
     assert len(str(error.value).splitlines()) == 2
+    assert error.value.rule == "lab-qemu"
+
+
+def test_a_host_whose_python_cannot_be_a_guests(monkeypatch):
+    with pytest.raises(LabError) as error:
+        qemu.check_host("another")
+    assert error.value.rule == "lab-host"
+    assert os.uname().machine in error.value.what
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(LabError, match="not Linux"):
+        qemu.check_host("x86_64")
 
 
 def test_qemu_is_found(tmp_path, monkeypatch):
@@ -46,9 +56,10 @@ def test_qemu_is_found(tmp_path, monkeypatch):
 
 
 def test_the_command_line_names_no_file_of_ours():
-    words = qemu.command(qemu.Machine("/q", "tcg", memory_mib=512, cpus=2), KERNEL, 7, 8)
+    words = qemu.command(qemu.Machine("/q", "tcg", memory_mib=512, cpus=2), IMAGE, "lsm=bpf", 7, 8)
     assert words[0] == "/q"
     options = dict(pairwise(words))
+    assert options["-kernel"] == "/k/vmlinuz"
     assert options["-initrd"] == "/proc/self/fd/7"
     assert "fd=8" in " ".join(words)
     assert options["-smp"] == "2"
@@ -56,7 +67,7 @@ def test_the_command_line_names_no_file_of_ours():
     assert "thread=single" in options["-accel"]
     # Ours, then the kernel's own, then the init's.
     assert options["-append"].endswith("lsm=bpf rdinit=/lab/python -- -ISEB /lab/init.pyc")
-    assert qemu.command(qemu.Machine("/q", "kvm"), KERNEL, 7, 8)[words.index("-accel") + 1] == "kvm"
+    assert qemu.command(qemu.Machine("/q", "kvm"), IMAGE, "", 7, 8)[words.index("-accel") + 1] == "kvm"
 
 
 def test_the_initrd_is_its_parts_one_after_the_other(tmp_path):

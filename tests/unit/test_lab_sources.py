@@ -125,6 +125,7 @@ def test_what_is_no_archive_of_debian(other: Source):
     with pytest.raises(LabError) as error:
         choose([other])
     assert "BPFASM_MIRROR" in error.value.do
+    assert error.value.rule == "lab-mirror"
 
 
 def test_a_name_that_looks_like_debians_wins_over_one_that_does_not():

@@ -65,3 +65,4 @@ def test_a_command_that_cannot_be_run(argv: list[str], what: str):
     with pytest.raises(UsageError, match=what) as error:
         wire.job(argv, "/", {})
     assert error.value.do
+    assert error.value.rule == "lab-command"

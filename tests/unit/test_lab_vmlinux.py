@@ -1,0 +1,116 @@
+"""The kernel inside a bzImage, in each way kernels are packed."""
+
+from __future__ import annotations
+
+import ctypes
+import gzip
+import lzma
+import random
+import struct
+from pathlib import Path
+
+import pytest
+
+from bpfasm.lab import vmlinux
+
+
+def elf(note: int = 18, name: bytes = b"Xen\0", body: bytes = b"") -> bytes:
+    """Return an ELF file of one note segment: after another note, the one asked for."""
+    notes = struct.pack("<III", 4, 5, 1) + b"GNU\0" + b"12345\0\0\0"
+    notes += struct.pack("<III", len(name), 4, note) + name + bytes(-len(name) % 4) + b"\0\0\0\1"
+    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 64, 0, 0)
+    segment = struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(notes), len(notes), 4)
+    return head + segment + notes + body
+
+
+def bzimage(packed: bytes, size: int) -> bytes:
+    """Return a bzImage with one sector of setup code and this payload at 100 bytes into the rest."""
+    head = bytearray(1024 + 100)
+    head[0x1F1] = 1
+    head[0x202:0x206] = b"HdrS"
+    payload = packed + size.to_bytes(4, "little")
+    struct.pack_into("<II", head, 0x248, 100, len(payload))
+    return bytes(head) + payload + b"what comes after"
+
+
+def library(name: str) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        pytest.skip(f"{name} is not installed")
+
+
+def zstd(data: bytes) -> bytes:
+    out = ctypes.create_string_buffer(len(data) + 1000)
+    function = library("libzstd.so.1").ZSTD_compress
+    function.restype = ctypes.c_size_t
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
+    size = function(out, len(out), data, len(data), 3)
+    return out.raw[:size]
+
+
+def lz4(data: bytes) -> bytes:
+    """Compress as `lz4 -l` does, with smaller blocks so that there are several."""
+    function = library("liblz4.so.1").LZ4_compress_default
+    frame = b"\x02\x21\x4c\x18"
+    for start in range(0, len(data), 1 << 16):
+        block = data[start : start + (1 << 16)]
+        out = ctypes.create_string_buffer(len(block) + 1000)
+        size = function(block, out, len(block), len(out))
+        frame += size.to_bytes(4, "little") + out.raw[:size]
+    return frame
+
+
+KERNEL = elf(body=random.Random(1).randbytes(100_000) + bytes(200_000))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd, lz4])
+def test_a_kernel_is_unpacked(pack):
+    assert vmlinux.unpack(bzimage(pack(KERNEL), len(KERNEL))) == KERNEL
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd, lz4])
+def test_a_payload_that_is_damaged_is_none(pack):
+    packed = pack(KERNEL)
+    for cut in (2, 5, 10, len(packed) // 2):
+        assert vmlinux.unpack(bzimage(packed[:cut], len(KERNEL))) == b""
+
+
+@pytest.mark.parametrize(
+    "image", [b"", bytes(0x1000), bzimage(b"unknown packing", 100), bzimage(gzip.compress(KERNEL), 0)]
+)
+def test_what_cannot_be_unpacked_is_none(image: bytes):
+    assert vmlinux.unpack(image) == b""
+
+
+def test_the_note_that_names_the_entry():
+    assert vmlinux.has_pvh_entry(elf())
+    assert not vmlinux.has_pvh_entry(elf(note=17))
+    assert not vmlinux.has_pvh_entry(elf(name=b"Xem\0"))
+    assert not vmlinux.has_pvh_entry(b"")
+    whole = elf()
+    for end in range(len(whole) - 8):
+        assert not vmlinux.has_pvh_entry(whole[:end])
+
+
+def test_it_is_unpacked_once_and_again_when_the_image_changes(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bzimage(gzip.compress(KERNEL), len(KERNEL)))
+    made = vmlinux.directly(image)
+    assert made.read_bytes() == KERNEL
+    monkeypatch.setattr(vmlinux, "unpack", lambda _: pytest.fail("unpacked twice"))
+    assert vmlinux.directly(image) == made
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    image.write_bytes(bzimage(gzip.compress(KERNEL + b"2"), len(KERNEL) + 1))
+    assert vmlinux.directly(image).read_bytes() == KERNEL + b"2"
+
+
+@pytest.mark.parametrize("kernel", [elf(note=1), b""], ids=["no entry", "not unpacked"])
+def test_an_image_that_cannot_be_started_directly_is_started_as_it_is(kernel: bytes, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    image = Path(tmp_path / "vmlinuz")
+    image.write_bytes(bzimage(gzip.compress(kernel), len(kernel)))
+    assert vmlinux.directly(image) == image
+    assert vmlinux.directly(image) == image
