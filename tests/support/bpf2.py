@@ -1,8 +1,10 @@
 """bpf(2) in a few lines, without anything of bpfasm: what judges it must not be made of it."""
 
+import contextlib
 import ctypes
 import os
 import re
+import resource
 import struct
 from pathlib import Path
 
@@ -17,10 +19,21 @@ MMAPABLE = 1 << 10
 libc = ctypes.CDLL(None, use_errno=True)
 
 
+@contextlib.contextmanager
+def unlimited():
+    """Lift the limit of locked memory: kernels before 5.11 count programs by it, and closed ones for a while."""
+    limits = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, limits)
+
+
 def bpf(command, attributes):
     """Call bpf(2); attributes are the bytes of the union, padded with zeros."""
     buffer = ctypes.create_string_buffer(attributes.ljust(160, b"\0"), 160)
-    result = libc.syscall(NUMBER[os.uname().machine], command, buffer, 160)
+    with unlimited():
+        result = libc.syscall(NUMBER[os.uname().machine], command, buffer, 160)
     if result < 0:
         raise OSError(ctypes.get_errno(), f"bpf({command})")
     return result, buffer.raw
@@ -70,10 +83,9 @@ class Refused(Exception):
     """The kernel refused a program: the last words of its log, which is ``log``."""
 
     def __init__(self, errno, log):
-        lines = [
-            line for line in log.splitlines() if not line.startswith(("processed", "verification time", "stack "))
-        ]
-        super().__init__(f"{os.strerror(errno)}: {lines[-1] if lines else 'no log'}")
+        closing = ("processed", "verification time", "stack ")
+        words = [line for line in log.splitlines() if not line.startswith(closing)]
+        super().__init__(f"{os.strerror(errno)}: {words[-1] if words else 'no log'}")
         self.errno, self.log = errno, log
 
 
@@ -81,23 +93,28 @@ class Prog(Fd):
     """A loaded program. ``functions`` are (first slot, type id) in the BTF of the fd ``btf``."""
 
     def __init__(self, code, type=SOCKET_FILTER, fd_array=(), btf=0, functions=()):
-        insns, license = ctypes.create_string_buffer(code, len(code)), ctypes.create_string_buffer(b"GPL")
-        log = ctypes.create_string_buffer(1 << 20)
-        fds = ctypes.create_string_buffer(struct.pack(f"={len(fd_array)}i", *fd_array) or b"\0")
-        infos = ctypes.create_string_buffer(
-            b"".join(struct.pack("=II", *function) for function in functions) or b"\0"
+        infos = b"".join(struct.pack("=II", *function) for function in functions)
+        fds = struct.pack(f"={len(fd_array)}i", *fd_array)
+        insns, license, infos, fds = (
+            ctypes.create_string_buffer(data, len(data)) if data else None for data in (code, b"GPL\0", infos, fds)
         )
-        attributes = struct.pack(
-            "=IIQQIIQII16sIIIIQIIQIIIIQ",
-            type, len(code) // 8, address(insns), address(license), 1, len(log), address(log), 0, 0, b"", 0, 0,
-            btf, 8 if functions else 0, address(infos) if functions else 0, len(functions),
-            0, 0, 0, 0, 0, 0, address(fds) if fd_array else 0,
-        )  # fmt: skip
-        try:
-            number, _ = bpf(PROG_LOAD, attributes)
-        except OSError as error:
-            raise Refused(error.errno, log.value.decode()) from None
-        super().__init__(number)
+        log = None
+        while True:
+            attributes = struct.pack(
+                "=IIQQIIQII16sIIIIQIIQIIIIQ",
+                type, len(code) // 8, address(insns), address(license), bool(log), len(log or b""), address(log),
+                0, 0, b"", 0, 0, btf, 8 if functions else 0, address(infos), len(functions),
+                0, 0, 0, 0, 0, 0, address(fds),
+            )  # fmt: skip
+            try:
+                number, _ = bpf(PROG_LOAD, attributes)
+            except OSError as error:
+                if log:
+                    raise Refused(error.errno, log.value.decode()) from None
+                log = ctypes.create_string_buffer(1 << 20)  # it is slow: written only for what is refused
+                continue
+            super().__init__(number)
+            return
 
     def run(self, packet=bytes(64)):
         """Run it once over a packet; return R0's low half."""

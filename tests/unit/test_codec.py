@@ -140,6 +140,12 @@ def test_where_it_was_written_takes_no_part_in_comparison():
     assert len({first, second}) == 1
 
 
+def test_a_syntax_that_knows_its_lines_gives_them():
+    insn = Insn(0x95, where=("prog.s", 7))
+    assert insn.source == ("prog.s", 7)
+    assert insn.replace(off=1).source == ("prog.s", 7)
+
+
 def test_replace_keeps_the_rest():
     insn = BPF_LD_IMM64(R1, 5)
     other = insn.replace(imm=6)

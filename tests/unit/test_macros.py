@@ -124,7 +124,7 @@ def test_fields_are_plain_ints_whatever_was_given():
         BPF_MOV64_IMM(R0, True), BPF_MOV64_IMM(R0, BPF_W), BPF_LDX_MEM(BPF_W, R0, R1, BPF_H), BPF_JMP_A(False),
         BPF_ATOMIC_OP(BPF_W, BPF_OR, R0, R1, 0), BPF_ENDIAN(BPF_TO_BE, R0, 16), BPF_LD_IMM64(R0, BPF_X),
         BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, BPF_K, BPF_X), BPF_JMP32_A(BPF_X), BPF_BSWAP(R0, 16),
-        BPF_LD_MAP_FD(R1, 3), BPF_ALU64_IMM_OFF(BPF_DIV, R0, 5, True),
+        BPF_LD_MAP_FD(R1, 3), BPF_ALU64_IMM_OFF(BPF_DIV, R0, 5, True), BPF_RAW_INSN(BPF_JEQ, 0, 0, 0, 0),
     ]  # fmt: skip
     odd = [(insn, value) for insn in calls for value in insn[:7] if value is not None and type(value) is not int]
     assert odd == []

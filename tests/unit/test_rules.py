@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "rules.rst"
 #: Rules whose tests compare the words alone.
 NOT_NAMED = {
     "attach-mode", "attr-field", "map-create", "map-element", "no-bpf", "no-map-type", "no-perf-link",
-    "no-program-type", "no-sysfs", "not-started", "nowhere", "perf-event-paranoid", "program-load", "program-size",
+    "no-program-type", "no-sysfs", "not-started", "perf-event-paranoid", "program-load", "program-size",
     "not-linux", "program-type", "test-run", "tracefs-left",
 }  # fmt: skip
 
