@@ -39,12 +39,15 @@ LAB = "/lab"
 #: Parts of the standard library that a guest has no use for, below the library's folder.
 _LEFT_OUT = {
     "__phello__", "dbm", "distutils", "ensurepip", "idlelib", "lib2to3", "msilib", "pydoc_data", "site-packages",
-    "dist-packages", "sqlite3", "test", "tests", "tkinter", "turtledemo", "turtle.py", "venv", "__pycache__",
+    "dist-packages", "test", "tests", "tkinter", "turtledemo", "turtle.py", "venv", "__pycache__",
 }  # fmt: skip
 _LEFT_OUT_LIBRARIES = (
-    "_codecs_", "_crypt", "_ctypes_test", "_dbm", "_gdbm", "_hashlib", "_sqlite3", "_ssl", "_test", "_tkinter",
+    "_codecs_", "_crypt", "_ctypes_test", "_dbm", "_gdbm", "_test", "_tkinter",
     "_xxtestfuzz", "audioop", "nis", "ossaudiodev", "spwd", "xxlimited",
 )  # fmt: skip
+
+#: Libraries as large as Python itself: they come with the packages, which import them whether they use them or not.
+_WITH_PACKAGES = ("_ssl", "_hashlib", "_sqlite3")
 
 #: Programs taken along when this machine has them. The guest needs none of them; people do.
 _TOOLS = ("sh", "cat", "env", "ls", "uname", "dmesg", "busybox")
@@ -90,7 +93,9 @@ def site_packages(found: dict[str, importlib.metadata.Distribution]) -> Path:
     marks = [(name, found[name].version, str(found[name].locate_file(""))) for name in sorted(found)]
 
     def build(cpio: CpioWriter) -> None:
-        libraries = []
+        libraries = [path for name in _WITH_PACKAGES for folder in _dynamic() for path in folder.glob(f"{name}.*so")]
+        for path in libraries:
+            _binary(cpio, path)
         for distribution in found.values():
             for file in distribution.files or []:
                 path = Path(os.path.normpath(str(distribution.locate_file(file))))
@@ -264,7 +269,6 @@ def _compiled(path: Path, data: bytes) -> bytes:
 def _python(cpio: CpioWriter, interpreter: Path) -> None:
     _binary(cpio, Path(sys.executable))
     library = Path(os.__file__).parent
-    dynamic = [Path(place) for place in sys.path if place.endswith("lib-dynload")]
     for path in _walk_library(library):
         # Compiled alone: a guest unpacks at each start what it is given, and reads no source of the library.
         code = _compiled(path, path.read_bytes()) if path.suffix == ".py" else b""
@@ -273,9 +277,9 @@ def _python(cpio: CpioWriter, interpreter: Path) -> None:
         elif path.suffix != ".so":
             _copy(cpio, path, compiled=False)
     libraries = []
-    for folder in dynamic:
+    for folder in _dynamic():
         for path in sorted(folder.glob("*.so")):
-            if not path.name.startswith(_LEFT_OUT_LIBRARIES):
+            if not path.name.startswith(_LEFT_OUT_LIBRARIES + _WITH_PACKAGES):
                 libraries.append(path)
                 _binary(cpio, path)
     _libraries(cpio, libraries)
@@ -290,6 +294,11 @@ def _python(cpio: CpioWriter, interpreter: Path) -> None:
     if settings.is_file():
         _copy(cpio, settings)
     cpio.symlink("/usr/bin/python3", sys.executable)  # when that is not what it is
+
+
+def _dynamic() -> list[Path]:
+    """Return the folders of the standard library's modules that are shared libraries."""
+    return [Path(place) for place in sys.path if place.endswith("lib-dynload")]
 
 
 def _walk_library(library: Path) -> Iterator[Path]:

@@ -18,6 +18,8 @@ import pytest
 from bpfasm import lab
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, qemu
+from bpfasm.lab.api import PACKAGES
+from bpfasm.lab.image import distributions
 from bpfasm.lab.vmlinux import directly, has_pvh_entry
 
 pytestmark = pytest.mark.lab
@@ -421,3 +423,10 @@ def test_every_kernel_is_started_directly(version: str):
     assert made != tree.vmlinuz
     assert has_pvh_entry(made.read_bytes())
     assert f"Linux version {tree.release} ".encode() in made.read_bytes()
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_the_packages_that_are_here_are_there(guest, name: str):
+    if not distributions([name]):
+        pytest.skip(f"{name} is not installed here")
+    assert python(guest, f"import {name}; print({name}.__name__)") == (0, name.encode() + b"\n", b"")
