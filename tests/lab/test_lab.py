@@ -110,7 +110,7 @@ def test_tracing_while_the_other_processor_runs_what_is_traced(guest):
         while busy == 0:
             os.stat("/")
         open(top + "kprobe_events", "w").write("p:lab/stat vfs_statx")
-        for _ in range(15):
+        for _ in range(6):
             for switch in "10":
                 for event in ("lab/stat", "sched/sched_switch", "raw_syscalls"):
                     open(f"{top}events/{event}/enable", "w").write(switch)
