@@ -84,27 +84,27 @@ def _check(lesson: Lesson, args: Namespace) -> int:
     words = ["lesson", "check", str(lesson.number)]
     try:
         status = place.run(
-            words, args.on, lesson.needs, lambda: _show(check.check(lesson, program)), files=[progress.FOLDER]
+            words, args.on, lesson.needs, lambda: _show(lesson, check.check(lesson, program)), files=[progress.FOLDER]
         )
     except FeatureMissing as error:
         if error.rule != "nowhere":
             raise
         solution = inputs.read(f"{lesson.file('solution.py')}:{lesson.program}").one()
         print(f"No verifier: {error.what}.\n{error.do}", file=sys.stderr)
-        status = _show([check.compare(program, solution)])
+        status = _show(lesson, [check.compare(program, solution)])
     if status == 0:
         progress.mark(lesson.name)
-        print(f"Lesson {lesson.number} is done.")
     return status
 
 
-def _show(steps: Iterable[Step]) -> int:
+def _show(lesson: Lesson, steps: Iterable[Step]) -> int:
     """Print each step; return 1 when one failed."""
     for step in steps:
         print(f"{'ok  ' if step.ok else 'no  '}{step.what}", flush=True)
         if not step.ok:
             print(step.more)
             return 1
+    print(f"Lesson {lesson.number} is done.")
     return 0
 
 

@@ -36,7 +36,9 @@ def check(lesson: Lesson, program: Program) -> Iterator[Step]:
             yield Step(True, "the verifier accepts it")
             returned = loaded[program].test_run(PACKET).retval
     except VerifierError as error:
-        yield Step(False, "the verifier refuses it", f"{error.report()}\n\nIts log:\n{_indent(error.log)}")
+        yield Step(
+            False, "the verifier refuses it", f"{error.report().splitlines()[0]}\n\nIts log:\n{_indent(error.log)}"
+        )
         return
     yield Step(returned == lesson.returns, f"it returns {returned}", f"it should return {lesson.returns}")
 

@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "rules.rst"
 NOT_NAMED = {
     "attach-mode", "attr-field", "map-create", "map-element", "no-bpf", "no-map-type", "no-perf-link",
     "no-program-type", "no-sysfs", "not-started", "perf-event-paranoid", "program-load", "program-size",
-    "not-linux", "program-type", "test-run", "tracefs-left",
+    "not-agreed", "not-linux", "program-type", "test-run", "tracefs-left",
 }  # fmt: skip
 
 #: Where a file of the user's is read as a program; a rule of theirs is explained by an example that can be run.
