@@ -102,19 +102,22 @@ def _in_the_lab(place: Place, words: Sequence[str], files: Sequence[str]) -> int
 
     kernel = lab.find(place.kernel)
     if not kernel.cached:
-        _agree(f"{place} is a download of about 30 MB")
+        _agree(
+            f"{place} is a download of about 30 MB",
+            f"answer yes, or fetch it when it suits: bpfasm lab fetch {place.kernel}",
+        )
     command = ["python3", "-m", "bpfasm", *without_on(words), "--on", "live"]
     copy = [Path(file).resolve() for file in files]
     return lab.run(kernel, command, copy=copy, cwd=os.getcwd() if files else None)
 
 
-def _agree(what: str) -> None:
+def _agree(what: str, otherwise: str) -> None:
     """Ask before something large is fetched, where ``./run`` has found a terminal and nobody said --yes."""
     if "BPFASM_ASK" not in os.environ:
         return
     print(f"{what}: go on? [Y/n] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower().startswith("n"):
-        raise FeatureMissing(what, "answer yes, or fetch it when it suits: bpfasm lab fetch", rule="not-agreed")
+        raise FeatureMissing(f"{what}, and the answer was no", otherwise, rule="not-agreed")
 
 
 def without_on(words: Sequence[str]) -> list[str]:
