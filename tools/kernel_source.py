@@ -16,6 +16,7 @@ from pathlib import Path
 import debian
 
 from bpfasm.isa.form import Form
+from bpfasm.lab import cache
 from bpfasm.uapi import bpf
 
 #: The series that Debian releases carry, beside the one that ``bpfasm.uapi`` is made from.
@@ -57,13 +58,13 @@ def released(series: str) -> Path:
 
 def cached(version: str) -> Path | None:
     """Return the directory of a version that an earlier run has fetched; the version may be a pattern."""
-    return max((debian.cache() / "oracle").glob(version), default=None)
+    return max((cache.root() / "oracle").glob(version), default=None)
 
 
 def extract(series: str, suites: tuple[str, ...], version: str = "") -> Path:
     """Fetch the package linux-source-SERIES; keep FILES of it. Raises debian.FetchError."""
     package = debian.fetch(f"linux-source-{series}", suites, version=version)
-    kept = debian.cache() / "oracle" / package.name.partition("_")[2]
+    kept = cache.root() / "oracle" / package.name.partition("_")[2]
     kept.parent.mkdir(parents=True, exist_ok=True)
     (archive,) = package.glob("usr/src/*.tar.xz")
     with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
@@ -144,10 +145,8 @@ class Disassembler:
             file.write_text(text)
         self.program = scratch / "disasm"
         paths = [f"-I{path}" for path in (scratch, source / "include/uapi", source / "kernel/bpf")]
-        debian.run(
-            "gcc", "-O1", "-w", *paths, "-o", str(self.program),
-            str(scratch / "main.c"), str(source / "kernel/bpf/disasm.c"),
-        )  # fmt: skip
+        sources = [scratch / "main.c", source / "kernel/bpf/disasm.c"]
+        subprocess.run(["gcc", "-O1", "-w", *paths, "-o", self.program, *sources], check=True)
 
     def texts(self, codes: list[bytes]) -> list[str]:
         """Return the text of each instruction, given as the bytes of its one or two slots.

@@ -110,6 +110,18 @@ def find(apt: Apt, meta: str) -> list[Package]:
     return [package for name, package in found.items() if name != meta]
 
 
+def newest(apt: Apt, name: str) -> str:
+    """Return the newest version of a package in the suites, whatever their priorities (backports have a low one)."""
+    rows = _run(apt, ["apt-cache", "madison", name], f"the versions of {name}").splitlines()
+    if not rows:
+        raise LabError(
+            f"no package {name} in {', '.join(apt.suites)}",
+            "the mirror may be behind or without it",
+            rule="lab-fetch",
+        )
+    return rows[0].split("|")[1].strip()
+
+
 def download(apt: Apt, packages: list[Package], into: Path, progress: Progress) -> list[Path]:
     """Get the packages into the folder ``into`` and return their files; apt checks each against the signed lists."""
     files = []
