@@ -2,10 +2,14 @@
 
 import gc
 import os
+import signal
 
 import pytest
 
 FDS = "/proc/self/fd"
+
+# A shell that starts us in the background has Ctrl-C ignored for all our children; the tests of Ctrl-C need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def open_fds():

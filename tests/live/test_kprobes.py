@@ -142,7 +142,7 @@ def test_an_offset(chown, mode):
 
 
 def test_an_offset_beyond_the_function(mode):
-    program, _ = counter("beyond", kprobe(symbols_of(kprobe(syscall="fchownat"))[0], offset=1 << 20))
+    program, _ = counter("beyond", kprobe(symbols_of(kprobe(syscall="fchownat"))[0], offset=1 << 30))
     with load(program) as obj, pytest.raises(KernelError) as caught:
         obj.attach(mode)
     assert caught.value.rule == "kprobe-offset"
