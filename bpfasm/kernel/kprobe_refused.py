@@ -48,10 +48,11 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     """Say why the kernel refused a probe; ``said`` is what tracefs wrote about it."""
     if number in (EPERM, EACCES):
         return _not_permitted(f"attaching {probe}", number)
-    if number == ENOENT or (number == EINVAL and not _known(probe)):
+    # Past the kernel's end an offset is ENOENT too, with a symbol that is there.
+    if (number == ENOENT and not probe.offset) or (number in (ENOENT, EINVAL) and not _known(probe)):
         return _no_symbol(probe, number)
     what, words = f"{probe} was not attached", f"; tracefs says: {said}" if said else ""
-    if number in (EILSEQ, ERANGE) or (number == EINVAL and probe.offset):
+    if number in (EILSEQ, ERANGE) or (number in (ENOENT, EINVAL) and probe.offset):
         return KernelError(
             number,
             f"{what}: +{probe.offset:#x} is not where an instruction starts, or lies behind the function{words}",
