@@ -49,7 +49,7 @@ def run(
     status = 0
     for place in places:
         if len(places) > 1:
-            print(f"== {place}", flush=True)
+            print(f"== {place}", file=sys.stderr, flush=True)
         if place.live:
             status = here() or status
         else:
@@ -103,7 +103,7 @@ def _in_the_lab(place: Place, words: Sequence[str], files: Sequence[str]) -> int
     kernel = lab.find(place.kernel)
     if not kernel.cached:
         _agree(
-            f"{place} is a download of about 30 MB",
+            f"{place} is a download of 20 to 60 MB",
             f"answer yes, or fetch it when it suits: bpfasm lab fetch {place.kernel}",
         )
     command = ["python3", "-m", "bpfasm", *without_on(words), "--on", "live"]
