@@ -53,13 +53,10 @@ def _list(lessons: Iterable[Lesson]) -> int:
 
 def _start(lesson: Lesson, _: Namespace) -> int:
     """Give the learner the exercise, unless they have it, and its text."""
-    path = progress.exercise(lesson.name)
-    os.makedirs(progress.FOLDER, exist_ok=True)
-    if not os.path.exists(path):
-        with open(lesson.file("exercise.py"), encoding="utf-8") as source, open(path, "w", encoding="utf-8") as file:
-            file.write(source.read())
+    with open(lesson.file("exercise.py"), encoding="utf-8") as source:
+        progress.start(lesson.name, source.read())
     print(lesson.text())
-    print(f"Edit {path}, then: bpfasm lesson check {lesson.number}")
+    print(f"Edit {progress.exercise(lesson.name)}, then: bpfasm lesson check {lesson.number}")
     return 0
 
 

@@ -1,5 +1,6 @@
 """Lessons without a kernel: their files, their program, progress, and the commands around them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,17 @@ def test_progress_is_a_text_file(tmp_path, monkeypatch):
     assert list(progress.done()) == ["01_first_instruction"]
     listed = bpfasm("lesson", "list", cwd=tmp_path).stdout
     assert listed.startswith("[x]  1  First instruction")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away, as under sudo")
+def test_under_sudo_the_files_are_the_learners(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SUDO_UID", "4321")
+    monkeypatch.setenv("SUDO_GID", "1234")
+    progress.start("01_first_instruction", "text")
+    progress.mark("01_first_instruction")
+    made = [tmp_path / progress.FOLDER, *(tmp_path / progress.FOLDER).iterdir()]
+    assert [(path.stat().st_uid, path.stat().st_gid) for path in made] == [(4321, 1234)] * 3
 
 
 @pytest.mark.parametrize(
