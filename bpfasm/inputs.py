@@ -9,6 +9,7 @@ import os
 import sys
 
 from bpfasm.asm import Program
+from bpfasm.asm.syntax import hexdump
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
 from bpfasm.uapi import bpf
@@ -43,15 +44,14 @@ class Input(Value):
 
     def one(self) -> Program:
         """Return the only program. Raises InputError where there are several."""
-        programs = self.whole()
-        if len(programs) > 1:
-            names = ", ".join(program.name for program in programs)
+        if len(self.programs) > 1:
+            names = ", ".join(program.name for program in self.programs)
             raise InputError(
-                f"{self.name} has {len(programs)} programs: {names}",
-                f"name one of them: {self.name}:{programs[0].name}",
+                f"{self.name} has {len(self.programs)} programs: {names}",
+                f"name one of them: {self.name}:{self.programs[0].name}",
                 rule="several-programs",
             )
-        return programs[0]
+        return self.programs[0]
 
 
 def read(given: str, syntax: str | None = None) -> Input:
@@ -65,9 +65,7 @@ def read(given: str, syntax: str | None = None) -> Input:
     if name:
         raise InputError(f"{path} has no named programs", "only FILE.py:NAME names one", rule="input-name")
     data = _bytes(path)
-    if syntax == "hex" or (syntax is None and _looks_hex(data)):
-        from bpfasm.asm.syntax import hexdump
-
+    if syntax == "hex" or (syntax is None and hexdump.looks_hex(data)):
         data = hexdump.parse(data.decode("latin-1"), path)
     return _slots(path, data)
 
@@ -106,13 +104,6 @@ def _bytes(path: str) -> bytes:
             "INPUT is a .py file, a file of hex digits or raw bytes, or - for standard input",
             rule="input-file",
         ) from None
-
-
-def _looks_hex(data: bytes) -> bool:
-    """Tell hex text from raw bytes: nothing but hex digits and white space, once comments are gone."""
-    lines = data.split(b"\n")
-    kept = b"".join(line.split(b"#", 1)[0].split(b";", 1)[0] for line in lines)
-    return bool(kept.strip()) and not kept.translate(None, b"0123456789abcdefABCDEF \t\r\f\v")
 
 
 def _slots(path: str, data: bytes) -> Input:

@@ -12,8 +12,7 @@ from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, label_text
 from bpfasm.errors import LabelError, LinkError
-from bpfasm.isa.insn import Insn, encode
-from bpfasm.uapi import bpf, bpf_common
+from bpfasm.isa.insn import Insn, encode, slots
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.program import Item
     from bpfasm.isa.insn import ByteOrder
-
-_GOTOL = bpf.BPF_JMP32 | bpf_common.BPF_JA
 
 
 class Target(Value):
@@ -73,12 +70,7 @@ class Linked(Value):
 
     def insn_at(self, pc: int) -> Insn | None:
         """Return the instruction that starts at slot ``pc``."""
-        at = 0
-        for insn in self.insns:
-            if at == pc:
-                return insn
-            at += insn.width
-        return None
+        return next((insn for at, insn in slots(self.insns) if at == pc), None)
 
 
 def assemble(program: Program) -> Assembled:

@@ -9,15 +9,16 @@ from bpfasm import inputs
 from bpfasm.asm import assemble, link
 from bpfasm.asm.syntax import hexdump
 from bpfasm.cli.options import Parser, add_output, write
+from bpfasm.isa.insn import SLOT_BYTES, Insn
 from bpfasm.views import documents
 from bpfasm.views.listing import PRINTERS, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from bpfasm.asm import Program
+    from bpfasm.inputs import Input
 
 FORMATS = ("hex", "raw", *PRINTERS)
 
@@ -34,7 +35,10 @@ def asm(argv: list[str]) -> int:
         "hex",
     )
     args = parser.parse_args(argv)
-    return _convert(inputs.read(args.input, args.syntax).whole(), args)
+    given = inputs.read(args.input, args.syntax)
+    given.whole()
+    _write(given, args)
+    return 0
 
 
 def disasm(argv: list[str]) -> int:
@@ -50,7 +54,7 @@ def disasm(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
-    _convert(given.programs, args, given.rest)
+    _write(given, args)
     if given.problem:
         sys.stdout.flush()
         raise given.problem
@@ -69,29 +73,28 @@ def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     return parser
 
 
-def _convert(programs: Sequence[Program], args: Namespace, rest: bytes = b"") -> int:
-    """Write programs, and the bytes after them that are no whole slot, in the format that was asked for."""
-    to, out = args.to, args.out
+def _write(given: Input, args: Namespace) -> None:
+    """Write an INPUT in the format that was asked for."""
     if args.json:
-        text = json.dumps(documents.programs(map(assemble, programs)), indent=1)
-        write((text + "\n").encode(), out)
-        return 0
-    if to in {"hex", "raw"}:
-        linked = link(inputs.Input(args.input, tuple(programs)).one())
+        text = json.dumps(documents.programs(map(assemble, given.programs)), indent=1)
+        write(f"{text}\n".encode(), args.out)
+    elif args.to in PRINTERS:
+        write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
+    else:
+        linked = link(given.one())
         for slot, spec in linked.unresolved:
             print(f"note: map {spec.name} at slot {slot} is left as fd 0: load() fills it in", file=sys.stderr)
-        write(
-            linked.code if to == "raw" else "".join(f"{line}\n" for line in hexdump.lines(linked.code)).encode(), out
-        )
-        return 0
-    lines = []
-    for number, program in enumerate(programs):
-        if len(programs) > 1:
-            lines += [""] * bool(number) + [f"{'#' if to == 'macro' else ';'} {program.name}"]
-        assembled = assemble(program)
-        lines += listing(assembled, to, show_bytes=args.bytes)
-    if rest:
-        slots = sum(insn.width for insn in assembled.insns)
-        lines.append(f"{slots}: {rest.hex()}  ; {len(rest)} of 8 bytes: the slot is cut short")
-    write("".join(f"{line}\n" for line in lines).encode(), out)
-    return 0
+        text = "".join(f"{line}\n" for line in hexdump.lines(linked.code))
+        write(linked.code if args.to == "raw" else text.encode(), args.out)
+
+
+def _listing(given: Input, args: Namespace) -> Iterator[str]:
+    """Yield the lines of every program, and of the bytes behind them that are no whole slot."""
+    for number, program in enumerate(given.programs):
+        if len(given.programs) > 1:
+            yield from [""] * bool(number)
+            yield f"{'#' if args.to == 'macro' else ';'} {program.name}"
+        yield from listing(assemble(program), args.to, show_bytes=args.bytes)
+    if given.rest:
+        pc = sum(insn.width for insn in given.programs[0].insns if isinstance(insn, Insn))
+        yield f"{pc}: {given.rest.hex()}  ; {len(given.rest)} of {SLOT_BYTES} bytes: the slot is cut short"

@@ -15,7 +15,7 @@ from bpfasm.uapi import bpf, bpf_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any, Literal, Self
 
     from bpfasm.errors import Source
@@ -176,6 +176,14 @@ def decode(data: bytes, byteorder: ByteOrder = "little") -> list[Insn]:
     if first is not None:
         make(new(Insn, (*first, None, None, None)))
     return insns
+
+
+def slots(insns: Iterable[Insn]) -> Iterator[tuple[int, Insn]]:
+    """Yield each instruction with its pc, the slot it starts at."""
+    pc = 0
+    for insn in insns:
+        yield pc, insn
+        pc += insn.width
 
 
 def cut_slot(data: bytes, name: str = "") -> DecodeError:

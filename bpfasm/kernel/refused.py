@@ -66,13 +66,12 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
 
 def _no_instruction(linked: Linked) -> int | None:
     """Return the slot of what is no instruction: the verifier says "unknown opcode 8f", and not where."""
+    from bpfasm.isa.insn import slots
     from bpfasm.isa.match import form_of
 
-    pc = 0
-    for insn in linked.insns:
+    for pc, insn in slots(linked.insns):
         if form_of(insn) is None or max(insn.dst_reg, insn.src_reg) >= uapi.MAX_BPF_REG:
             return pc
-        pc += insn.width
     return None
 
 

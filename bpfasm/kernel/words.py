@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import errorcode
 
 from bpfasm.syscall.libc import ENOTSUPP
-from bpfasm.uapi import bpf
+from bpfasm.uapi import bpf, names
 
 #: What to do where this kernel will not; each command takes ``--on``.
 IN_THE_LAB = "add `--on 6.1`: the lab runs it on Debian's 6.1 kernel, in QEMU, without root"
@@ -18,18 +18,12 @@ def errno_name(number: int) -> str:
 
 def map_type(number: int) -> str:
     """Return ``BPF_MAP_TYPE_HASH`` for 1."""
-    return _name("BPF_MAP_TYPE_", number, bpf.enum_bpf_map_type)
+    return names(bpf, "bpf_map_type").get(number, f"BPF_MAP_TYPE_{number}")
 
 
 def prog_type(number: int) -> str:
     """Return ``BPF_PROG_TYPE_KPROBE`` for 2."""
-    return _name("BPF_PROG_TYPE_", number, bpf.enum_bpf_prog_type)
-
-
-def _name(prefix: str, number: int, names: tuple[str, ...]) -> str:
-    # Of two names for a number the later one is meant.
-    found = [name for name in names if getattr(bpf, name) == number and not name.startswith("__")]
-    return found[-1] if found else f"{prefix}{number}"
+    return names(bpf, "bpf_prog_type").get(number, f"BPF_PROG_TYPE_{number}")
 
 
 def object_name(name: str) -> bytes:

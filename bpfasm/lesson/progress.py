@@ -52,4 +52,4 @@ def mark(name: str) -> None:
 def _give(path: str) -> None:
     """Give what was made under sudo to who called it: a learner's files are the learner's."""
     if os.geteuid() == 0 and "SUDO_UID" in os.environ:
-        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", -1)))
+        os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ.get("SUDO_GID", "-1")))

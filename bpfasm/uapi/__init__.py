@@ -14,8 +14,8 @@ module of ``linux/in.h`` is ``in_``, since ``in`` is a word of Python.
 **Enums**: ``enum_TAG`` is the tuple of the enum's names. From a value back to its name (of several names,
 the last is the one to use):
 
->>> names = {getattr(bpf, name): name for name in bpf.enum_bpf_map_type}
->>> names[bpf.BPF_MAP_TYPE_CGROUP_STORAGE_DEPRECATED]
+>>> from bpfasm.uapi import names
+>>> names(bpf, "bpf_map_type")[bpf.BPF_MAP_TYPE_CGROUP_STORAGE_DEPRECATED]
 'BPF_MAP_TYPE_CGROUP_STORAGE'
 
 **Layouts**: ``struct_TAG`` and ``union_TAG`` map each member to ``(offset, size, format)``, and the whole
@@ -47,3 +47,12 @@ newer architectures, and ``ptrace.bpf_user_pt_regs_t``, the context of a program
 >>> unistd.syscalls["x86_64"]["__NR_bpf"], ptrace.bpf_user_pt_regs_t["aarch64"]["sp"]
 (321, (248, 8, 'Q'))
 """
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def names(header: "ModuleType", tag: str) -> dict[int, str]:
+    """Return the names of an enum's values, without those that count or end it (``__MAX_BPF_CMD``)."""
+    return {getattr(header, name): name for name in getattr(header, f"enum_{tag}") if not name.startswith("__")}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.linker import link
 from bpfasm.asm.syntax import kernel, macro
-from bpfasm.isa.insn import encode
+from bpfasm.isa.insn import slots
 from bpfasm.isa.match import form_of, why_none
-from bpfasm.uapi import bpf
+from bpfasm.uapi import bpf, names
 from bpfasm.views.listing import bytes_of
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from bpfasm.asm import Assembled
     from bpfasm.errors import BpfasmError
 
-_PROG_TYPES = {getattr(bpf, name): name for name in bpf.enum_bpf_prog_type}
+_PROG_TYPES = names(bpf, "bpf_prog_type")
 
 
 def programs(assembled: Iterable[Assembled]) -> dict[str, Any]:
@@ -25,8 +26,10 @@ def programs(assembled: Iterable[Assembled]) -> dict[str, Any]:
 
 
 def _program(program: Assembled) -> dict[str, Any]:
-    pc, insns = 0, []
-    for insn in program.insns:
+    linked, kind = link(program), program.program.type
+    code, symbols = linked.code, dict(program.symbols)
+    insns = []
+    for (pc, insn), number in zip(slots(program.insns), linked.insns, strict=True):
         form = form_of(insn)
         row: dict[str, Any] = {
             "pc": pc,
@@ -35,25 +38,23 @@ def _program(program: Assembled) -> dict[str, Any]:
             "dst_reg": insn.dst_reg,
             "src_reg": insn.src_reg,
             "off": insn.off,
-            "imm": insn.imm if isinstance(insn.imm, int) else 0,
+            "imm": number.imm,
             "off2": insn.off2,
             "imm2": insn.imm2,
             "text": kernel.text(insn, form),
             "macro": macro.text(insn, form),
-            "bytes": bytes_of(insn),
+            "bytes": bytes_of(code, pc, insn),
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
         }
-        if not isinstance(insn.imm, int):
-            row["symbol"] = {"kind": "map", "name": insn.imm.name}
+        if pc in symbols:
+            row["symbol"] = {"kind": "map", "name": symbols[pc].name}
         if form is None:
             row["problem"] = why_none(insn)
         insns.append(row)
-        pc += insn.width
-    resolved = [insn if isinstance(insn.imm, int) else insn.replace(imm=0) for insn in program.insns]
     return {
         "name": program.program.name,
-        "type": _PROG_TYPES.get(program.program.type, "BPF_PROG_TYPE_UNSPEC"),
-        "hex": encode(resolved).hex(),
+        "type": _PROG_TYPES.get(kind, f"BPF_PROG_TYPE_{kind}"),
+        "hex": code.hex(),
         "insns": insns,
     }
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import SLOT_BYTES
 
+_DIGITS = frozenset("0123456789abcdefABCDEF")
+
 
 def lines(code: bytes) -> list[str]:
     """Return a line of 16 digits for each slot; bytes stand in memory order."""
     return [code[at : at + SLOT_BYTES].hex() for at in range(0, len(code), SLOT_BYTES)]
+
+
+def looks_hex(data: bytes) -> bool:
+    """Tell hex text from raw bytes: nothing but digits and white space, once comments are gone."""
+    kept = "".join(map(_uncommented, data.decode("latin-1").splitlines()))
+    return bool(kept.strip()) and all(char in _DIGITS or char.isspace() for char in kept)
 
 
 def parse(text: str, file: str) -> bytes:
@@ -18,9 +26,9 @@ def parse(text: str, file: str) -> bytes:
     """
     digits = []
     for number, line in enumerate(text.splitlines(), 1):
-        kept = line.split("#", 1)[0].split(";", 1)[0]
+        kept = _uncommented(line)
         for at, char in enumerate(kept, 1):
-            if char not in "0123456789abcdefABCDEF" and not char.isspace():
+            if char not in _DIGITS and not char.isspace():
                 raise DecodeError(
                     f"column {at} has {char!r}, which is no hex digit",
                     "hex input is 16 digits a slot, with spaces and line ends where you like",
@@ -39,3 +47,7 @@ def parse(text: str, file: str) -> bytes:
             rule="cut-slot",
         )
     return bytes.fromhex(joined)
+
+
+def _uncommented(line: str) -> str:
+    return line.split("#", 1)[0].split(";", 1)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
-from bpfasm.uapi import bpf
+from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 U32 = 0xFFFF_FFFF
 
-HELPERS = {
-    getattr(bpf, name): name.replace("BPF_FUNC_", "bpf_", 1)
-    for name in bpf.enum_bpf_func_id
-    if name.startswith("BPF_FUNC_")
-}
+HELPERS = {number: name.replace("BPF_FUNC_", "bpf_", 1) for number, name in names(bpf, "bpf_func_id").items()}
 
 
 def _imm64(insn: Insn) -> str:

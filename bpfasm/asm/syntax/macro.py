@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
-from bpfasm.uapi import bpf
+from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 U32 = 0xFFFF_FFFF
 
-HELPERS = {getattr(bpf, name): name for name in bpf.enum_bpf_func_id if name.startswith("BPF_FUNC_")}
+HELPERS = names(bpf, "bpf_func_id")
 
 
 def _map(insn: Insn) -> Any:
