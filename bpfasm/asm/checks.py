@@ -10,7 +10,7 @@ from sys import _getframe
 
 from bpfasm.asm.symbols import Label
 from bpfasm.errors import OperandError
-from bpfasm.isa.operands import REGS, AluOp, JmpOp, Named, Reg, Size
+from bpfasm.isa.operands import REGS, AluOp, JmpOp, Reg, Size
 from bpfasm.isa.where import source_of
 from bpfasm.uapi import bpf
 
@@ -153,7 +153,7 @@ def imm32(imm: Any) -> Any:
     """Check the immediate of an operation on 32 bits: 0x80000000 to 0xffffffff mean the bits they show."""
     if imm.__class__ is int and S32_MIN <= imm <= S32_MAX:
         return imm
-    number = _number(imm, "imm")
+    number = number_in(imm, "imm")
     if S32_MIN <= number <= U32_MAX:
         return number if number <= S32_MAX else number - (1 << 32)
     Call().refuse(f"{number:#x} does not fit 32 bits", "load it with BPF_LD_IMM64", "imm-range")
@@ -163,7 +163,7 @@ def simm32(imm: Any) -> Any:
     """Check the immediate of an operation on 64 bits, which extends its sign."""
     if imm.__class__ is int and S32_MIN <= imm <= S32_MAX:
         return imm
-    number = _number(imm, "imm")
+    number = number_in(imm, "imm")
     if S32_MIN <= number <= S32_MAX:
         return number
     call = Call()
@@ -180,7 +180,7 @@ def simm32(imm: Any) -> Any:
 
 def imm64(imm: Any) -> tuple[int, int]:
     """Check a 64-bit immediate; return its two halves as the signed numbers the slots hold."""
-    number = _number(imm, "imm")
+    number = number_in(imm, "imm")
     if not S64_MIN <= number <= U64_MAX:
         Call().refuse(f"{number:#x} does not fit 64 bits", "split it, or keep it in a map", "imm-range")
     low, high = number & U32_MAX, number >> 32 & U32_MAX
@@ -197,7 +197,7 @@ def off16(off: Any) -> Any:
             "labels belong to jumps: BPF_JMP_IMM, BPF_JMP_REG, BPF_JMP_A",
             "label-in-offset",
         )
-    number = _number(off, "off")
+    number = number_in(off, "off")
     if S16_MIN <= number <= S16_MAX:
         return number
     Call().refuse(
@@ -213,7 +213,7 @@ def jump16(off: Any) -> Any:
         return off
     if isinstance(off, str | Label):
         return off
-    number = _number(off, "off")
+    number = number_in(off, "off")
     if S16_MIN <= number <= S16_MAX:
         return number
     Call().refuse(
@@ -227,7 +227,7 @@ def jump32(imm: Any) -> Any:
     """Check the target of a 32-bit jump: a label, or a distance in slots."""
     if isinstance(imm, str | Label):
         return imm
-    number = _number(imm, "imm")
+    number = number_in(imm, "imm")
     if S32_MIN <= number <= S32_MAX:
         return number
     Call().refuse(
@@ -250,8 +250,8 @@ def fd_number(fd: Any) -> int:
     )
 
 
-def _number(value: Any, slot: str) -> int:
-    """Return a number that came as a subclass of int; refuse all else."""
+def number_in(value: Any, slot: str) -> int:
+    """Check a number, which may be of a named kind (``BPF_JMP | BPF_CALL``); return it as a plain int."""
     if isinstance(value, int):
         return int(value)
     call = Call()
@@ -273,10 +273,3 @@ def _number(value: Any, slot: str) -> int:
             "label-in-imm",
         )
     call.refuse(f"{described(value)}, and the {slot} slot takes a number", "pass an int", "not-a-number")
-
-
-def constant(value: Any) -> int:
-    """Check a constant, which may be one of the named kinds (``BPF_JMP | BPF_CALL``)."""
-    if isinstance(value, Named):
-        return int(value)
-    return _number(value, "code")

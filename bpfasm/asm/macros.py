@@ -15,7 +15,6 @@ from bpfasm.asm.checks import (
     REG,
     Call,
     alu_op,
-    constant,
     described,
     fd_number,
     imm32,
@@ -23,6 +22,7 @@ from bpfasm.asm.checks import (
     jmp_op,
     jump16,
     jump32,
+    number_in,
     off16,
     one_of,
     simm32,
@@ -52,6 +52,7 @@ from bpfasm.isa.operands import (
     BPF_W,
     BPF_X,
     BPF_XOR,
+    JmpOp,
 )
 from bpfasm.uapi import bpf, bpf_common
 
@@ -59,7 +60,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.isa.operands import AluOp, JmpOp, Order, Reg, Size, SrcKind
+    from bpfasm.isa.operands import AluOp, Order, Reg, Size, SrcKind
 
     #: A register, or its number as C code has it.
     Register = Reg | int
@@ -315,7 +316,7 @@ def BPF_STX_XADD(size: Size, dst: Register, src: Register, off: int) -> Insn:
 
 
 def _atomic_op(op: int) -> int:
-    if isinstance(op, int) and type(op).__name__ != "JmpOp" and op in _ATOMIC_OPS:
+    if isinstance(op, int) and not isinstance(op, JmpOp) and op in _ATOMIC_OPS:
         return int(op)
     Call().refuse(
         f"{described(op)}, and the op slot takes an atomic operation",
@@ -397,7 +398,7 @@ def BPF_RAW_INSN(code: int, dst: Register, src: Register, off: Any, imm: Any) ->
 
     ``off`` may be a label; ``imm`` may be a label, a subprogram, or a map.
     """
-    number = constant(code)
+    number = number_in(code, "code")
     if not 0 <= number <= 0xFF:
         Call().refuse(
             f"code {number:#x} does not fit 8 bits", "pass the class, the operation and the mode", "imm-range"

@@ -73,7 +73,7 @@ class Form(Value):
     meaning: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    #: Bytes of memory it touches, 0 for none; ``signed`` loads extend the sign.
+    #: Bytes of memory it touches, 0 for none.
     size: int
     #: LLVM's -mcpu level, v1 to v4, or empty where LLVM's levels do not have it.
     isa: str
@@ -118,6 +118,7 @@ def form(
     width: int = 1,
     **fixed: Any,
 ) -> Form:
+    """Make a row. ``fixed`` are fields that must hold a value; those that are no operand and not given must be 0."""
     operands = _roles(macro)
     free = {field for role in operands for field in ROLES[role]}
     second = 0 if width == 2 else None

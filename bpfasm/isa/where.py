@@ -25,12 +25,19 @@ def here(depth: int = 0) -> Where:
     return frame.f_code, frame.f_lasti
 
 
+def caller_of(package: str) -> Where:
+    """Return the place of the nearest call from outside of a package."""
+    frame = _getframe(1)
+    while frame.f_back is not None and f"{frame.f_globals.get('__name__')}.".startswith(
+        (f"{package}.", f"{__name__}.")
+    ):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
 def outside() -> Source | None:
     """Return the file and line of the nearest call that is not bpfasm's own; for errors, which are not in a hurry."""
-    frame = _getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("bpfasm."):
-        frame = frame.f_back
-    return source_of((frame.f_code, frame.f_lasti))
+    return source_of(caller_of("bpfasm"))
 
 
 def source_of(where: Where | None) -> Source | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.linker import assemble, link
+from bpfasm.asm.linker import Target, assemble, link
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.errors import AssemblyError, LinkError
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.maps import LoadedMap
 from bpfasm.kernel.programs import LoadedProgram
-from bpfasm.kernel.target import local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
     try:
         for spec in specs.values():
             loaded.maps += (LoadedMap(spec),)
-        target = local({each.spec.name: each.fd for each in loaded.maps})
+        target = Target(map_fds={each.spec.name: each.fd for each in loaded.maps})
         for each in assembled:
             loaded.programs += (LoadedProgram(link(each, target), log_level),)
     except BaseException:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 from _warnings import warn
-from sys import _getframe
 
-from bpfasm.isa.where import source_of
+from bpfasm.isa.where import caller_of, source_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
-
-    from bpfasm.isa.where import Where
-
-
-def _creator() -> Where:
-    """Return the place outside of this package that made an object."""
-    frame = _getframe(2)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bpfasm.kernel"):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
 
 
 class Owned:
@@ -33,7 +22,7 @@ class Owned:
         # A list, because popping from it is atomic: of two threads that close, one does.
         self._held = [fd]
         self._pid = os.getpid()
-        self._where = _creator()
+        self._where = caller_of("bpfasm.kernel")
 
     @property
     def fd(self) -> int:
