@@ -59,3 +59,17 @@ def write(data: bytes, path: str | None) -> None:
         raise UsageError(
             f"{path}: {error.strerror}", "--out FILE names a file that can be written", rule="usage"
         ) from None
+
+
+def seconds(text: str) -> float:
+    """Return a time in seconds from 90, 1.5, 500ms, 30s, 2m or 1h; raise UsageError for anything else."""
+    for unit, factor in (("ms", 0.001), ("s", 1), ("m", 60), ("h", 3600), ("", 1)):
+        if text.endswith(unit):
+            try:
+                value = float(text.removesuffix(unit)) * factor
+            except ValueError:
+                break
+            if 0 < value < float("inf"):
+                return value
+            break
+    raise UsageError(f"--timeout: {text!r} is no time", "write seconds (2.5) or a unit: 500ms, 30s, 2m", rule="usage")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bpfasm.cli import main
-from bpfasm.cli.lab import seconds
+from bpfasm.cli.options import seconds
 from bpfasm.errors import UsageError
 
 
