@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from bpfasm.lab.debian import Progress
     from bpfasm.lab.session import Sink
 
-#: Kernel modules of every guest, where they are not built in.
-MODULES = ("virtio_pci", "virtio_console")
-
 #: Python packages that go along when this Python has them.
 PACKAGES = ("pyroute2", "capstone")
 
@@ -36,6 +33,7 @@ def boot(
     *,
     copy: Iterable[Path] = (),
     packages: tuple[str, ...] = PACKAGES,
+    modules: Iterable[str] = (),
     memory_mib: int = 1024,
     timeout: float = BOOT_TIMEOUT_S,
     progress: Progress | None = None,
@@ -51,7 +49,7 @@ def boot(
     program = qemu.find()
     found = fetch(wanted, progress=progress)
     assert found.tree is not None
-    parts = image.parts(found.tree, MODULES, packages, copy)
+    parts = image.parts(found.tree, more_modules=modules, packages=packages, copy=copy)
 
     def start(accel: str, seconds: float) -> Guest:
         guest = Guest(qemu.Machine(program, accel, memory_mib), found, parts)
@@ -103,6 +101,7 @@ def run(
     - ``stdout``, ``stderr``: what takes the bytes as they come; this process's own by default.
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
+    - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 
     Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic.

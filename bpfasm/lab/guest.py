@@ -17,7 +17,7 @@ else:
     import _signal
 
 PORT = "/dev/vport0p1"
-MODULES = "/lab/modules/"
+MODULES = "/lab/modules"
 CHUNK = 1 << 16
 
 #: What is mounted where; a kernel without one of these goes without. (source, target, type, options)
@@ -44,9 +44,11 @@ def main() -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
+    uname = os.uname()
     _mount(libc)
-    _load_modules(libc)
-    _loopback()
+    _load_modules(libc, uname.machine)
+    _make_nodes(f"/lib/modules/{uname.release}/modules.devname")
+    _loopback(libc)
     # Bytes on the wake-up pipe end the wait of poll when a child has ended.
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -54,7 +56,6 @@ def main() -> None:
     _signal.set_wakeup_fd(woken)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     port = _open_port()
-    uname = os.uname()
     send(port, b"R", f"{uname.release} {uname.machine}".encode())
     reader = Reader(port)
     while True:
@@ -83,32 +84,45 @@ def _mount(libc) -> None:  # type: ignore[no-untyped-def]
         file.write("lab")
 
 
-def _load_modules(libc) -> None:  # type: ignore[no-untyped-def]
-    number = _SYS_FINIT_MODULE.get(os.uname().machine, 0)
-    try:
-        with open(MODULES + "list") as file:
-            names = file.read().split()
-    except OSError:
-        return  # a kernel with all that is needed built in
-    for name in names:
-        fd = os.open(f"{MODULES}{name}.ko", os.O_RDONLY | os.O_CLOEXEC)
+def _load_modules(libc, machine: str) -> None:  # type: ignore[no-untyped-def]
+    """Load what the lab itself needs; the kernel loads the rest when it is first used."""
+    number = _SYS_FINIT_MODULE.get(machine, 0)
+    for path in _lines(MODULES):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if libc.syscall(number, fd, b"", 0):
             import ctypes
 
-            print(f"lab: module {name}: {os.strerror(ctypes.get_errno())}", flush=True)
+            print(f"lab: module {path}: {os.strerror(ctypes.get_errno())}", flush=True)
         os.close(fd)
 
 
-def _loopback() -> None:
-    import _socket
-    import fcntl
+def _make_nodes(index: str) -> None:
+    """Make the device nodes whose opening loads a module, as in: loop loop-control c10:237."""
+    for line in _lines(index):
+        _, name, number = line.split()
+        path = f"/dev/{name}"
+        if os.path.exists(path):
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        major, _, minor = number[1:].partition(":")
+        os.mknod(path, 0o600 | (0o20000 if number[0] == "c" else 0o60000), os.makedev(int(major), int(minor)))
 
-    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+
+def _lines(path: str) -> list[str]:
+    """Return the lines of a file; none when it is not there."""
     try:
-        # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
-        fcntl.ioctl(control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
-    finally:
-        control.close()
+        with open(path) as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _loopback(libc) -> None:  # type: ignore[no-untyped-def]
+    # By the C library, as Python's socket module takes longer to import than all that is mounted here.
+    control = libc.socket(2, 2, 0)  # AF_INET, SOCK_DGRAM
+    # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
+    libc.ioctl(control, 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
+    os.close(control)
 
 
 def _open_port() -> int:

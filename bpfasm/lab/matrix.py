@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class Tree(Value):
-    """A kernel on disk: its release (``uname -r``), its image, and the folder of its modules (None: it has none)."""
+    """A kernel on disk: its release (``uname -r``), its image, and the folder of its modules (None: it has none).
+
+    ``busybox`` is the one that was fetched with it, for the guest's commands.
+    """
 
     release: str
     vmlinuz: Path
     modules: Path | None
+    busybox: Path | None = None
 
 
 class Kernel(Value):

@@ -160,7 +160,7 @@ def command(machine: Machine, image: Path, cmdline: str, initrd_fd: int, port_fd
         "-machine", "pc,usb=off,vmport=off", "-accel", accel, "-cpu", cpu,
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
         "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", f"{CMDLINE} {more} {cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
+        "-append", f"{CMDLINE} {more} {cmdline} rdinit=/lab/python -- -ISEB /lab/init",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",

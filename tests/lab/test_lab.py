@@ -19,7 +19,7 @@ from bpfasm import lab
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, qemu
 from bpfasm.lab.api import PACKAGES
-from bpfasm.lab.image import distributions
+from bpfasm.lab.packages import distributions
 from bpfasm.lab.vmlinux import directly, has_pvh_entry
 
 pytestmark = pytest.mark.lab
@@ -322,9 +322,7 @@ def test_a_guest_that_does_not_come_up_is_told_with_the_consoles_words():
 
     kernel = lab.fetch()
     assert kernel.tree
-    guest = lab.Guest(
-        qemu.Machine(qemu.find(), "tcg"), kernel, parts(kernel.tree, (), (), ())[1:]
-    )  # no base: no init
+    guest = lab.Guest(qemu.Machine(qemu.find(), "tcg"), kernel, parts(kernel.tree)[1:])  # no base: no init
     with pytest.raises(LabError) as error:
         guest.wait_until_ready(60)
     assert "Kernel panic" in error.value.what

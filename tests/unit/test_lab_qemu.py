@@ -66,7 +66,7 @@ def test_the_command_line_names_no_file_of_ours():
     assert options["-m"] == "512"
     assert "thread=single" in options["-accel"]
     # Ours, then the kernel's own, then the init's.
-    assert options["-append"].endswith("lsm=bpf rdinit=/lab/python -- -ISEB /lab/init.pyc")
+    assert options["-append"].endswith("lsm=bpf rdinit=/lab/python -- -ISEB /lab/init")
     assert qemu.command(qemu.Machine("/q", "kvm"), IMAGE, "", 7, 8)[words.index("-accel") + 1] == "kvm"
 
 
