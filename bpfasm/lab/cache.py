@@ -52,14 +52,19 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(
-            f"no space left for the lab in {path}",
-            "make room, or name another place in XDG_CACHE_HOME",
-            rule="lab-cache",
-        )
+        return no_space(path)
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
         "make it writable, or name another place in XDG_CACHE_HOME",
+        rule="lab-cache",
+    )
+
+
+def no_space(path: Path) -> LabError:
+    """Return the error for a disk that is full."""
+    return LabError(
+        f"no space left for the lab in {path}",
+        "make room, or name another place in XDG_CACHE_HOME",
         rule="lab-cache",
     )
 

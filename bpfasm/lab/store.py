@@ -1,77 +1,100 @@
-"""Bring a kernel of the matrix into the cache: packages got, checked by apt, unpacked, and put in place at once."""
+"""Bring a kernel of the matrix into the cache: packages got, checked, unpacked, and put in place at once.
+
+What is on its way is kept in the cache's folder ``partial`` until all of it is there, so that an interrupted download
+goes on where it stopped.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
+import hashlib
+import shutil
 
 from bpfasm.errors import LabError, UsageError
-from bpfasm.lab import cache, debian
+from bpfasm.lab import cache, deb, debian, matrix
 from bpfasm.lab.matrix import Kernel, find, place, tree_in
+from bpfasm.lab.package import ARCHITECTURES
+from bpfasm.lab.progress import Reporter
+from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfasm.lab.debian import Progress
+    from pathlib import Path
+
+    from bpfasm.lab.package import Progress
+
+
+class Bundle(Value):
+    """What is fetched together and unpacked into one tree: a kernel and packages, for one processor."""
+
+    name: str
+    arch: str
+    suites: tuple[str, ...]
+    releases: str
+    packages: tuple[str, ...]
 
 
 def fetch(kernel: Kernel | str | None = None, *, progress: Progress | None = None, renew: bool = False) -> Kernel:
     """Return the kernel with its files on this machine, got from the Debian mirror when they are not there yet.
 
-    ``progress`` is called with what is being got, bytes so far and bytes in all (0: unknown); without it a line
-    is kept on stderr. ``renew`` gets the newest package again. LabError: no apt, no network, no space.
+    ``progress`` is called with what is being got, bytes so far and bytes in all (100: a percentage); without it
+    stderr shows it. ``renew`` gets the newest package again. LabError: no apt, no network, no space.
     """
     if not isinstance(kernel, Kernel):
         kernel = find(kernel)
     if kernel.cached and not renew:
         return kernel
-    if not kernel.package:
+    if not kernel.releases:
         raise UsageError(
             f"{kernel.version} is a file, not a kernel to fetch",
             "name a version of `bpfasm lab kernels`",
             rule="lab-version",
         )
-    show = progress or Reporter()
-    with cache.locked(f"fetch-{kernel.version}", f"fetching {kernel.version}"):
-        cache.sweep()
+    bundle = Bundle(kernel.version, kernel.arch, kernel.suites, kernel.releases, matrix.along())
+    with cache.locked(f"fetch-{bundle.name}", f"fetching {bundle.name}"):
         tree = tree_in(place(kernel.version))
         if tree is None or renew:
-            with cache.workdir() as work:
-                apt = debian.prepare(work / "apt", kernel.suites)
-                debian.update(apt, show)
-                packages = debian.find(apt, kernel.package)
-                for file in debian.download(apt, packages, work, show):
-                    debian.unpack(file, work / "tree")
-                    file.unlink()
-                if tree_in(work / "tree") is None:
-                    names = ", ".join(package.name for package in packages)
-                    raise LabError(
-                        f"no kernel image in {names}",
-                        "the suite changed its packages: see kernels.toml",
-                        rule="lab-fetch",
-                    )
-                cache.publish(work / "tree", place(kernel.version))
+            _bring(bundle, place(kernel.version), progress or Reporter())
             tree = tree_in(place(kernel.version))
+    if tree is None:
+        raise LabError(
+            f"no kernel image in the packages of {kernel.version}",
+            "the suite changed its packages: see kernels.toml",
+            rule="lab-fetch",
+        )
     return kernel.replace(tree=tree)
 
 
-class Reporter:
-    """Show progress on stderr: one line that is rewritten on a terminal, a line at most each 2 s elsewhere."""
+def userland(arch: str, *, progress: Progress | None = None) -> Path:
+    """Return a folder with a Python for another processor (``aarch64``), unpacked from Debian's packages.
 
-    def __init__(self) -> None:
-        self.what = ""
-        self.shown = 0.0
-        self.done = False
+    It is got once: another list of packages in ``kernels.toml`` is another folder.
+    """
+    wanted = matrix.userland()
+    key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
+    bundle = Bundle(f"userland-{arch}", arch, wanted.suites, "", wanted.packages)
+    folder = cache.root() / "userland" / f"{arch}-{key}"
+    with cache.locked(f"fetch-{bundle.name}", f"fetching Python for {arch}"):
+        if not folder.exists():
+            _bring(bundle, folder, progress or Reporter())
+    return folder
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` bytes of ``total`` are here; 100 in all is a percentage."""
-        terminal = sys.stderr.isatty()
-        finished = done >= total > 0
-        now = time.monotonic()
-        if what == self.what and (self.done or (not finished and now - self.shown < (0.1 if terminal else 2))):
-            return
-        self.what, self.shown, self.done = what, now, finished
-        amount = f"{done} %" if total == 100 else f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        if terminal:
-            print(f"\r\033[Klab: {what}: {amount}", end="\n" if finished else "", file=sys.stderr, flush=True)
-        else:
-            print(f"lab: {what}: {amount}", file=sys.stderr, flush=True)
+
+def _bring(bundle: Bundle, folder: Path, progress: Progress) -> None:
+    """Get a bundle's packages and put them, unpacked, in place of ``folder``."""
+    cache.sweep()
+    if not debian.available():
+        raise LabError(
+            f"the lab gets {bundle.name} with apt, and there is none on this machine",
+            "name a kernel of yours instead: --on /boot/vmlinuz-... with its modules in /lib/modules",
+            rule="lab-apt",
+        )
+    partial = cache.directory(f"partial/{bundle.name}")
+    apt = debian.prepare(partial / "apt", bundle.suites, ARCHITECTURES[bundle.arch])
+    debian.update(apt, progress)
+    packages = debian.find(apt, bundle.releases, bundle.packages)
+    debian.download(apt, packages, partial, bundle.name, progress)
+    with cache.workdir() as work:
+        for package in packages:
+            deb.unpack(partial / package.file, work / "tree")
+        cache.publish(work / "tree", folder)
+    shutil.rmtree(partial, ignore_errors=True)

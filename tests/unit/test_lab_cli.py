@@ -65,12 +65,12 @@ def test_help_begins_with_examples(capsys):
 
 def test_kernels_in_words_and_in_json(capsys):
     assert main(["lab", "kernels"]) == 0
-    assert "6.1      - not fetched                bookworm (default)" in capsys.readouterr().out
+    assert "6.1        - not fetched                bookworm (default)" in capsys.readouterr().out
     assert main(["lab", "kernels", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "bpfasm/lab-kernels/1"
     assert document["default"] == "6.1"
-    assert [kernel["version"] for kernel in document["kernels"]] == ["5.10", "6.1", "6.12", "7"]
+    assert [kernel["version"] for kernel in document["kernels"]] == ["5.10", "6.1", "6.12", "7", "6.12-arm64"]
     assert {kernel["cached"] for kernel in document["kernels"]} == {False}
 
 
@@ -80,5 +80,3 @@ def test_the_lab_itself_failing_is_125(capsys, monkeypatch, tmp_path):
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 2
-    assert main(["lab", "fetch", "6.1"]) == 3
-    assert "apt-get" in capsys.readouterr().err

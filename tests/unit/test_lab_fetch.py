@@ -12,11 +12,12 @@ import pytest
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, debian, sources, store
+from bpfasm.lab import cache, debian, matrix, sources, store
 from bpfasm.lab.matrix import Kernel
+from bpfasm.lab.progress import Reporter
 
 RELEASE = "9.9.1+test-cloud-amd64"
-KERNEL = Kernel("9.9", suites=("bookworm", "bookworm-security"), package="linux-image-cloud-amd64")
+KERNEL = Kernel("9.9", suites=("bookworm", "bookworm-security"), releases="9.*-cloud-amd64")
 
 
 @pytest.fixture(autouse=True)
@@ -32,17 +33,18 @@ def archive(tmp_path, monkeypatch) -> Path:
             pytest.skip(f"{tool} is not installed")
     top = tmp_path / "archive"
     index = ""
-    image = f"linux-image-{RELEASE}"
-    for name, depends, files in (
-        ("linux-image-cloud-amd64", f"{image} (= 1), linux-base (>= 4)", {}),
-        (image, f"kmod | busybox, linux-binary-{RELEASE} (= 1), linux-modules-{RELEASE}", {}),
-        (f"linux-binary-{RELEASE}", "", {f"usr/lib/modules/{RELEASE}/vmlinuz": bzimage()}),
-        (f"linux-modules-{RELEASE}", "", {f"usr/lib/modules/{RELEASE}/kernel/a.ko": b"module"}),
+    for name, files in (
+        (f"linux-binary-unsigned-{RELEASE}", {f"usr/lib/modules/{RELEASE}/vmlinuz.unsigned": bzimage()}),
+        (f"linux-modules-{RELEASE}", {f"usr/lib/modules/{RELEASE}/kernel/a.ko": b"module"}),
+        # An older one, which a meta-package may still lead to.
+        ("linux-image-9.9.0+test-cloud-amd64", {"boot/vmlinuz-9.9.0+test-cloud-amd64": b"old"}),
+        ("linux-image-8.1-cloud-amd64", {"boot/vmlinuz-8.1-cloud-amd64": b"another series"}),
+        ("busybox-static", {"usr/bin/busybox": b"busybox"}),
     ):
         tree = tmp_path / "tree" / name
         (tree / "DEBIAN").mkdir(parents=True)
         control = f"Package: {name}\nVersion: 1\nArchitecture: amd64\nMaintainer: t <t@t>\nDescription: test\n"
-        (tree / "DEBIAN/control").write_text(control + (f"Depends: {depends}\n" if depends else ""))
+        (tree / "DEBIAN/control").write_text(control)
         for path, data in files.items():
             (tree / path).parent.mkdir(parents=True)
             (tree / path).write_bytes(data)
@@ -50,8 +52,9 @@ def archive(tmp_path, monkeypatch) -> Path:
         deb.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, deb], check=True, capture_output=True)
         data = deb.read_bytes()
-        index += control + (f"Depends: {depends}\n" if depends else "")
-        index += f"Filename: pool/{deb.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
+        index += (
+            control + f"Filename: pool/{deb.name}\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
+        )
     packages = top / "dists/bookworm/main/binary-amd64/Packages"
     packages.parent.mkdir(parents=True)
     packages.write_text(index)
@@ -85,7 +88,6 @@ def test_an_archive_without_a_signature_is_refused(archive):
     assert "not signed" in error.value.what
     assert error.value.rule == "lab-fetch"
     assert not store.place("9.9").exists()
-    assert list((cache.root() / "tmp").iterdir()) == []
 
 
 def test_a_kernel_in_parts_is_put_together(trusted):
@@ -95,38 +97,62 @@ def test_a_kernel_in_parts_is_put_together(trusted):
     assert kernel.tree
     assert kernel.tree.vmlinuz.read_bytes() == bzimage()
     assert kernel.tree.modules and (kernel.tree.modules / "kernel/a.ko").read_bytes() == b"module"
+    assert kernel.tree.busybox and kernel.tree.busybox.read_bytes() == b"busybox"
     assert list((cache.root() / "tmp").iterdir()) == []
     assert seen[0][0].startswith("package lists")
     last = {what: (done, total) for what, done, total in seen}
-    (binary,) = (what for what in last if what.startswith("linux-binary"))
-    size = (trusted / f"pool/linux-binary-{RELEASE}_1_amd64.deb").stat().st_size
-    assert last[binary] == (size, size)
+    names = (f"linux-binary-unsigned-{RELEASE}", f"linux-modules-{RELEASE}", "busybox-static")
+    size = sum((trusted / f"pool/{name}_1_amd64.deb").stat().st_size for name in names)
+    assert last["9.9"] == (size, size)
     # It is here now: the mirror is not asked again.
     shutil.rmtree(trusted)
     assert lab.fetch(KERNEL.replace(tree=None)).release == RELEASE
 
 
 def test_a_package_that_was_changed_is_refused(trusted):
-    deb = trusted / f"pool/linux-binary-{RELEASE}_1_amd64.deb"
+    deb = trusted / f"pool/linux-binary-unsigned-{RELEASE}_1_amd64.deb"
     data = bytearray(deb.read_bytes())
     data[-1] ^= 1
     deb.write_bytes(data)
     with pytest.raises(LabError) as error:
         lab.fetch(KERNEL, progress=lambda *_: None)
-    assert "Hash Sum mismatch" in error.value.what
+    assert f"linux-binary-unsigned-{RELEASE}_1_amd64.deb is damaged" in error.value.what
+    assert hashlib.sha256(data).hexdigest() in error.value.what
+    assert error.value.rule == "lab-checksum"
     assert not store.place("9.9").exists()
 
 
-def test_a_suite_without_the_package(trusted):
-    with pytest.raises(LabError, match="linux-image-other"):
-        lab.fetch(KERNEL.replace(package="linux-image-other"), progress=lambda *_: None)
+def test_a_suite_without_the_kernel(trusted):
+    with pytest.raises(LabError, match=r"no kernel 10\.\*-cloud-amd64 in bookworm"):
+        lab.fetch(KERNEL.replace(releases="10.*-cloud-amd64"), progress=lambda *_: None)
+
+
+def test_a_suite_without_a_package(trusted, monkeypatch):
+    monkeypatch.setattr(matrix, "along", lambda: ("nonesuch",))
+    with pytest.raises(LabError, match="no package nonesuch in bookworm"):
+        lab.fetch(KERNEL, progress=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    "older, newer",
+    [
+        ("5.10.0-9-cloud-amd64", "5.10.0-46-cloud-amd64"),
+        ("6.12.107+deb13-cloud-amd64", "6.12.115+deb13-cloud-amd64"),
+        ("6.12.115+deb13-cloud-amd64", "6.12.115+deb13.1-cloud-amd64"),
+        ("6.12.74+deb13-cloud-amd64", "6.12.74+deb13+1-cloud-amd64"),
+        ("7.2.13+deb13-cloud-amd64", "7.3.4+deb13-cloud-amd64"),
+        ("7.9.1+deb13-cloud-amd64", "7.10.1+deb13-cloud-amd64"),
+    ],
+)
+def test_the_newest_release(older: str, newer: str):
+    assert max(newer, older, key=lambda release: debian.order(release, "-cloud-amd64")) == newer
 
 
 def test_two_at_once_fetch_once(trusted):
     program = (
         "import os; from bpfasm import lab; from bpfasm.lab import sources; from bpfasm.lab.matrix import Kernel\n"
         f"sources.to_list = lambda *_: 'deb [trusted=yes] file:{trusted} bookworm main\\n'\n"
-        f"k = lab.fetch(Kernel('9.9', suites=('bookworm',), package='linux-image-cloud-amd64'))\n"
+        f"k = lab.fetch(Kernel('9.9', suites=('bookworm',), releases='9.*-cloud-amd64'))\n"
         "print(k.release)"
     )
     both = [
@@ -154,24 +180,36 @@ def test_the_hosts_apt_is_left_alone(trusted, tmp_path, monkeypatch):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-@pytest.mark.parametrize("tool", ["apt-get", "dpkg-deb"])
-def test_a_machine_without_apt_says_what_else_there_is(tool: str, tmp_path, monkeypatch):
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name in ("apt-get", "apt-cache", "dpkg-deb"):
-        if name != tool:
-            (folder / name).symlink_to("/bin/true")
-    monkeypatch.setenv("PATH", str(folder))
+def test_a_suite_that_has_left_the_mirror(archive):
+    with pytest.raises(LabError, match="the mirror has no suite buster") as error:
+        lab.fetch(KERNEL.replace(suites=("buster",)), progress=lambda *_: None)
+    assert error.value.rule == "lab-suite"
+
+
+def test_a_machine_without_apt_says_what_else_there_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LabError) as error:
-        debian.prepare(tmp_path, ("bookworm",))
-    assert tool in error.value.what
+        lab.fetch(KERNEL)
     assert "--on /boot/vmlinuz" in error.value.do
     assert error.value.rule == "lab-apt"
     assert len(str(error.value).splitlines()) == 2
 
 
+def test_the_python_of_another_processor_is_got_once(trusted, monkeypatch):
+    wanted = matrix.Userland(("bookworm",), ("busybox-static",))
+    monkeypatch.setattr(matrix, "userland", lambda: wanted)
+    folder = store.userland("x86_64", progress=lambda *_: None)
+    assert (folder / "usr/bin/busybox").read_bytes() == b"busybox"
+    shutil.rmtree(trusted)
+    assert store.userland("x86_64") == folder
+    # Another list is another folder.
+    monkeypatch.setattr(matrix, "userland", lambda: wanted.replace(packages=()))
+    with pytest.raises(LabError):
+        store.userland("x86_64", progress=lambda *_: None)
+
+
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch):
-    report = store.Reporter()
+    report = Reporter()
     for done in (0, 1_000_000, 2_000_000):
         report("linux-image 6.1", done, 2_000_000)
     report("lists", 100, 100)
@@ -185,7 +223,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys, monkeypatch)
 
 def test_progress_rewrites_its_line_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    report = store.Reporter()
+    report = Reporter()
     report("a", 0, 10_000_000)
     report("a", 10_000_000, 10_000_000)
     assert capsys.readouterr().err == "\r\033[Klab: a: 0.0 of 10.0 MB\r\033[Klab: a: 10.0 of 10.0 MB\n"

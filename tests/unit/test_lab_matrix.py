@@ -38,8 +38,16 @@ def test_the_matrix():
     for kernel in kernels:
         assert not kernel.cached
         assert kernel.release is None
-        assert kernel.package
+        assert kernel.arch == "x86_64"
+        assert kernel.releases.startswith(kernel.version + ".")
         assert kernel.suites
+
+
+def test_a_kernel_that_is_not_one_of_all():
+    *those_of_all, arm64 = lab.everything()
+    assert those_of_all == lab.kernels()
+    assert (arm64.version, arm64.arch, arm64.in_all) == ("6.12-arm64", "aarch64", False)
+    assert lab.find("6.12-arm64") == arm64
 
 
 @pytest.mark.parametrize(
@@ -48,8 +56,9 @@ def test_the_matrix():
         ("boot/vmlinuz-" + RELEASE, "lib/modules/" + RELEASE),
         ("boot/vmlinuz-" + RELEASE, "usr/lib/modules/" + RELEASE),
         ("usr/lib/modules/" + RELEASE + "/vmlinuz", "usr/lib/modules/" + RELEASE),
+        ("usr/lib/modules/" + RELEASE + "/vmlinuz.unsigned", "usr/lib/modules/" + RELEASE),
     ],
-    ids=["6.1", "6.12", "7"],
+    ids=["6.1", "6.12", "7", "7 before it is signed"],
 )
 def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
     top = matrix.place("6.1")
@@ -58,8 +67,19 @@ def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
     kernel = lab.find("6.1")
     assert kernel.release == RELEASE
     assert kernel.tree and kernel.tree.modules == top / modules_at
+    assert kernel.tree.busybox is None
     # The same image, named by its path.
     assert lab.find(str(top / image_at)).tree == kernel.tree
+
+
+@pytest.mark.parametrize("busybox", ["bin/busybox", "usr/bin/busybox"])
+def test_the_busybox_of_a_tree(busybox: str):
+    top = matrix.place("6.1")
+    image(top / f"boot/vmlinuz-{RELEASE}")
+    (top / busybox).parent.mkdir(parents=True)
+    (top / busybox).write_bytes(b"")
+    kernel = lab.find("6.1")
+    assert kernel.tree and kernel.tree.busybox == top / busybox
 
 
 def test_a_kernel_without_modules(tmp_path):
@@ -82,7 +102,7 @@ def test_a_version_that_is_not_there():
         lab.find("6.2")
     assert "'6.2'" in error.value.what
     assert error.value.rule == "lab-version"
-    assert "5.10, 6.1, 6.12, 7" in error.value.do
+    assert "5.10, 6.1, 6.12, 7, 6.12-arm64" in error.value.do
 
 
 def test_files_that_are_no_kernel(tmp_path):

@@ -18,14 +18,14 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     from bpfasm import lab
 
-    known = lab.kernels()
+    known = lab.everything()
     if arguments.json:
         print_json(known)
         return 0
-    print(f"{'KERNEL':8} {'RELEASE':28} FROM")
+    print(f"{'KERNEL':10} {'RELEASE':28} FROM")
     for kernel in known:
         mark = " (default)" if kernel.version == lab.default() else ""
-        print(f"{kernel.version:8} {kernel.release or '- not fetched':28} {kernel.suites[0]}{mark}")
+        print(f"{kernel.version:10} {kernel.release or '- not fetched':28} {kernel.suites[0]}{mark}")
     return 0
 
 
@@ -42,7 +42,7 @@ def print_json(kernels: list[Kernel]) -> None:
             "cached": kernel.cached,
             "arch": kernel.arch,
             "suites": list(kernel.suites),
-            "package": kernel.package,
+            "package": f"linux-image-{kernel.releases}",
             "vmlinuz": str(kernel.tree.vmlinuz) if kernel.tree else None,
         }
         for kernel in kernels
