@@ -13,7 +13,7 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 from __future__ import annotations
 
 from bpfasm.lab.api import boot, capture, run
-from bpfasm.lab.matrix import Kernel, Tree, default, everything, find, kernels
+from bpfasm.lab.matrix import Kernel, Tree, default, everything, find, kernels, options
 from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest, Result
 from bpfasm.lab.store import fetch, userland
 
@@ -32,6 +32,7 @@ __all__ = [
     "fetch",
     "find",
     "kernels",
+    "options",
     "run",
     "userland",
 ]

@@ -137,6 +137,13 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
     return place
 
 
+def size(folder: Path) -> int:
+    """Return how many bytes the files below a folder take on the disk; 0 when there is none."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in os.walk(folder) for name in names
+    )
+
+
 def sweep() -> list[Path]:
     """Remove the work directories whose process is gone, and return them."""
     stale = []

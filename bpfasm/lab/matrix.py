@@ -32,7 +32,8 @@ class Kernel(Value):
 
     ``version`` is what it is asked for by: an entry of the matrix, or the path of an image. ``arch`` is as in
     ``uname -m``: x86_64 or aarch64. ``releases`` is a pattern of the releases it follows, looked for in ``suites``;
-    both are empty for an image. ``in_all`` says that it is one of those that ``all`` means.
+    both are empty for an image. ``in_all`` says that it is one of those that ``all`` means. ``lacks`` are the names
+    in ``options()`` that its configuration does not have, without ``CONFIG_``; nothing is known of an image's.
     """
 
     version: str
@@ -42,6 +43,7 @@ class Kernel(Value):
     releases: str = ""
     cmdline: str = ""
     in_all: bool = True
+    lacks: tuple[str, ...] = ()
 
     @property
     def cached(self) -> bool:
@@ -77,9 +79,15 @@ def everything() -> list[Kernel]:
             releases=entry["releases"],
             cmdline=entry.get("cmdline", ""),
             in_all=entry.get("all", True),
+            lacks=tuple(entry["lacks"]),
         )
         for entry in _matrix()["kernel"]
     ]
+
+
+def options() -> dict[str, str]:
+    """Return what each option of a kernel's configuration, of those that matter here, gives to BPF."""
+    return dict(_matrix()["options"])
 
 
 def along() -> tuple[str, ...]:

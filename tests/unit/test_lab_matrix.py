@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def test_the_matrix():
         assert kernel.arch == "x86_64"
         assert kernel.releases.startswith(kernel.version + ".")
         assert kernel.suites
+    assert "FPROBE" in kernels[1].lacks
 
 
 def test_a_kernel_that_is_not_one_of_all():
@@ -108,11 +110,33 @@ def test_a_version_that_is_not_there():
 def test_files_that_are_no_kernel(tmp_path):
     with pytest.raises(LabError, match="cannot read"):
         lab.find(str(tmp_path / "nothing"))
-    for content in (b"", b"\x7fELF", bytes(0x4000)):
+    for content in (b"", b"\x7fELF", bytes(0x4000), b"\x1f\x8b", gzip.compress(bytes(0x4000))):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(LabError, match="bzImage") as error:
             lab.find(str(tmp_path / "x"))
         assert error.value.rule == "lab-kernel"
+
+
+def arm64(banner: bytes) -> bytes:
+    """Return an Image of arm64: its header, and somewhere in it the banner."""
+    return bytes(0x38) + b"ARM\x64" + bytes(200_000) + b"Linux version %s (%s)" + bytes(9) + banner + bytes(99)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["Image", "Image.gz"])
+def test_an_image_of_arm64(pack, tmp_path):
+    release = "6.12.1+deb13-cloud-arm64"
+    (tmp_path / "Image").write_bytes(pack(arm64(b"Linux version " + release.encode() + b" (me@here) (gcc) #1 SMP")))
+    (tmp_path / "lib/modules" / release / "kernel").mkdir(parents=True)
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "Image").rename(tmp_path / "boot/vmlinuz")
+    kernel = lab.find(str(tmp_path / "boot/vmlinuz"))
+    assert (kernel.arch, kernel.release) == ("aarch64", release)
+    assert kernel.tree and kernel.tree.modules == tmp_path / "lib/modules" / release
+
+
+def test_an_image_of_arm64_that_does_not_say_its_release(tmp_path):
+    (tmp_path / "Image").write_bytes(arm64(b""))
+    assert lab.find(str(tmp_path / "Image")).release == "unknown"
 
 
 def test_a_file_cannot_be_fetched(tmp_path):
