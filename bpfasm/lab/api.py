@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bpfasm.lab.package import Progress
+    from bpfasm.lab.pool import Progress
     from bpfasm.lab.session import Sink
 
 #: Kernel modules of every guest, where they are not built in.

@@ -55,18 +55,18 @@ def _unwritable(path: Path, error: OSError) -> LabError:
         return no_space(path)
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
-        "make it writable, or name another place in XDG_CACHE_HOME",
+        f"make it writable, or {_elsewhere(path)}",
         rule="lab-cache",
     )
 
 
 def no_space(path: Path) -> LabError:
     """Return the error for a disk that is full."""
-    return LabError(
-        f"no space left for the lab in {path}",
-        "make room, or name another place in XDG_CACHE_HOME",
-        rule="lab-cache",
-    )
+    return LabError(f"no space left for the lab in {path}", f"make room, or {_elsewhere(path)}", rule="lab-cache")
+
+
+def _elsewhere(path: Path) -> str:
+    return "name another place in XDG_CACHE_HOME" if path.is_relative_to(root()) else "name another folder"
 
 
 @contextlib.contextmanager

@@ -17,14 +17,16 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, sources
-from bpfasm.lab.package import Package, bytes_of, mismatch, missing
+from bpfasm.lab.child import DieWithParent
+from bpfasm.lab.pool import Package, bytes_of, mismatch, missing
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bpfasm.lab.package import Progress
+    from bpfasm.lab.pool import Progress
+    from bpfasm.lab.sources import Mirror
 
 #: What a package with a kernel's image may be called, before the release: the first there is holds the image. The
 #: unsigned one lacks the signature for Secure Boot, and is packaged days or weeks earlier.
@@ -34,6 +36,12 @@ IMAGES = ("linux-binary-", "linux-binary-unsigned-", "linux-image-")
 PARTS = ("linux-modules-", "linux-base-")
 
 _HELPER = "/usr/lib/apt/apt-helper"
+
+#: Errors of apt's that follow from the one before.
+_NOTHING_NEW = ("They have been ignored, or old ones used instead.", "Download Failed")
+
+#: What stays as it is in a URI that apt has printed.
+_PRINTED = "!#$%&'()*+,/:;=?@[]~"
 
 #: What apt says of a file that it got whole and that is another: the checksum expected, and that of the file.
 _HASHES = re.compile(r"Hashes of expected file:\s+- SHA256:(\w+)\s+Hashes of received file:\s+- SHA256:(\w+)")
@@ -80,9 +88,9 @@ def available() -> bool:
     return not [tool for tool in ("apt-get", "apt-cache", _HELPER) if shutil.which(tool) is None]
 
 
-def prepare(state: Path, suites: tuple[str, ...], architecture: str = "amd64") -> Apt:
-    """Return an apt for these suites whose state is the folder ``state``."""
-    text = sources.to_list(sources.mirror(), suites)
+def prepare(state: Path, where: Mirror, suites: tuple[str, ...], architecture: str = "amd64") -> Apt:
+    """Return an apt for these suites of a mirror whose state is the folder ``state``."""
+    text = sources.to_list(where, suites)
     with cache.writing(state):
         for folder in ("lists/partial", "cache/archives/partial", "log", "empty"):
             (state / folder).mkdir(parents=True, exist_ok=True)
@@ -108,7 +116,8 @@ def find(apt: Apt, releases: str, names: Sequence[str]) -> list[Package]:
     found = []
     for uri, size, digest in re.findall(r"^'(.*)' \S+ (\d+) SHA256:(\w+)$", lines, re.MULTILINE):
         path = "pool/" + urllib.parse.unquote(uri).rpartition("/pool/")[2]
-        found.append(Package(path, int(size), digest, uri))
+        # apt prints a blank, and what is not ASCII, as they are, and does not take them so.
+        found.append(Package(path, int(size), digest, urllib.parse.quote(uri, safe=_PRINTED)))
     return found
 
 
@@ -157,8 +166,11 @@ def download(apt: Apt, packages: list[Package], into: Path, what: str, progress:
     """
     total = sum(package.size for package in packages)
     left = missing(packages, into)
-    begun = {package for package in left if (into / package.file).exists()}
-    words = [word for package in left for word in (package.uri, str(into / package.file), f"SHA256:{package.sha256}")]
+    begun = {package for package in left if (into / package.path).exists()}
+    with cache.writing(into):
+        for package in left:
+            (into / package.path).parent.mkdir(parents=True, exist_ok=True)
+    words = [word for package in left for word in (package.uri, str(into / package.path), f"SHA256:{package.sha256}")]
 
     def show(_: float) -> None:
         progress(what, min(bytes_of(packages, into), total), total)
@@ -170,7 +182,7 @@ def download(apt: Apt, packages: list[Package], into: Path, what: str, progress:
         wrong = dict(_HASHES.findall(complaint.text))
         damaged = {package for package in left if package.sha256 in wrong}
         for package in damaged:
-            (into / f"{package.file}.FAILED").unlink(missing_ok=True)
+            (into / f"{package.path}.FAILED").unlink(missing_ok=True)
         if not damaged:
             raise _refused(apt, what, complaint) from None
         for package in sorted(damaged - begun, key=lambda package: package.file):
@@ -178,6 +190,11 @@ def download(apt: Apt, packages: list[Package], into: Path, what: str, progress:
         # What was here from another time was damaged, and is gone: once more from the start.
         download(apt, packages, into, what, progress)
     progress(what, total, total)
+
+
+def get(apt: Apt, uri: str, file: Path, digest: str, what: str) -> None:
+    """Get one file whose SHA-256 the signed lists name."""
+    _run(apt, [_HELPER, "download-file", uri, str(file), f"SHA256:{digest}"], what)
 
 
 class _Complaint(Exception):
@@ -206,15 +223,20 @@ def _do(apt: Apt, command: list[str], progress: Callable[[float], None] | None) 
             process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 pass_fds=[write], env=environment,
+                preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
             )  # fmt: skip
         finally:
             os.close(write)
         with process:
-            for line in status:
-                # dlstatus:NUMBER:PERCENT:WORDS
-                fields = line.split(b":")
-                if progress and fields[0] == b"dlstatus" and len(fields) > 2:
-                    progress(float(fields[2]))
+            try:
+                for line in status:
+                    # dlstatus:NUMBER:PERCENT:WORDS
+                    fields = line.split(b":")
+                    if progress and fields[0] == b"dlstatus" and len(fields) > 2:
+                        progress(float(fields[2]))
+            except BaseException:
+                process.kill()
+                raise
         output.seek(0)
         text = output.read().decode(errors="replace")
     if process.returncode:
@@ -241,8 +263,8 @@ def _refused(apt: Apt, what: str, complaint: _Complaint) -> LabError:
             "the mirror may be behind; try another kernel (bpfasm lab kernels)",
             rule="lab-fetch",
         )
-    complaints = [line for line in text.splitlines() if line.startswith(("E:", "W:", "Err"))]
-    reason = "; ".join(complaints[:3]) or f"apt ended with status {complaint.status}"
+    errors = [line for line in text.splitlines() if line.startswith("E: ") and not line.endswith(_NOTHING_NEW)]
+    reason = "; ".join(line.removeprefix("E: ") for line in errors[:2]) or f"apt ended with status {complaint.status}"
     return LabError(
         f"cannot get {what}: {reason}",
         "is the network up? Without one: bpfasm lab fetch --from DIR, a folder made elsewhere with --to DIR",

@@ -3,11 +3,14 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 from support.options import PROBES
 
 from bpfasm import lab
+from bpfasm.errors import LabError
+from bpfasm.lab import deb, pins, sources, web
 from bpfasm.lab.modules import index
 
 pytestmark = pytest.mark.lab
@@ -28,6 +31,22 @@ def test_there_is_a_probe_for_each_option():
 def test_what_the_configuration_lacks(version):
     kernel = lab.fetch(version)
     assert sorted(kernel.lacks) == sorted(lab.options().keys() - configuration(kernel))
+
+
+def test_a_pinned_package_of_debians(tmp_path):
+    """Got by its URL, and unpacked as dpkg-deb does it."""
+    (package,) = [package for package in pins.find("6.12") if package.name == "busybox-static"]
+    try:
+        web.download([package], tmp_path, pins.urls(sources.mirror()), "busybox", lambda *_: None)
+    except LabError as error:
+        if error.rule != "lab-fetch":
+            raise
+        pytest.skip(str(error))
+    deb.unpack(tmp_path / package.path, tmp_path / "ours")
+    subprocess.run(["dpkg-deb", "-x", tmp_path / package.path, tmp_path / "theirs"], check=True)
+    assert subprocess.run(["diff", "-r", tmp_path / "ours", tmp_path / "theirs"], check=False).returncode == 0
+    done = subprocess.run([tmp_path / "ours/usr/bin/busybox", "echo", "here"], capture_output=True, check=True)
+    assert done.stdout == b"here\n"
 
 
 def test_what_the_kernel_lacks(guest):

@@ -1,4 +1,4 @@
-"""A Debian package as a file to get: where its archive has it, its size and its checksum."""
+"""A package in the pool of an archive: its path there, its size and its checksum; and which are here already."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class Package(Value):
-    """A package: its path in the archive, its size in bytes and SHA-256 (hex), and where apt gets it, if apt does."""
+    """A package: its path in the archive, its size in bytes and SHA-256 (hex), and where apt gets it, if apt does.
+
+    A folder that packages are got into has each at its path.
+    """
 
     path: str
     size: int
@@ -41,7 +44,7 @@ class Package(Value):
 
 def missing(packages: Iterable[Package], folder: Path) -> list[Package]:
     """Return the packages that are not whole in the folder; a file that can never be whole is removed."""
-    return [package for package in packages if not _whole(package, folder / package.file)]
+    return [package for package in packages if not _whole(package, folder / package.path)]
 
 
 def _whole(package: Package, file: Path) -> bool:
@@ -71,7 +74,7 @@ def bytes_of(packages: Iterable[Package], folder: Path) -> int:
     total = 0
     for package in packages:
         try:
-            total += os.stat(folder / package.file).st_size
+            total += os.stat(folder / package.path).st_size
         except OSError:
             continue
     return total
