@@ -13,9 +13,9 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 from __future__ import annotations
 
 from bpfasm.lab.api import boot, capture, run
-from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
+from bpfasm.lab.matrix import Kernel, Tree, default, everything, find, kernels, options
 from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest, Result
-from bpfasm.lab.store import fetch
+from bpfasm.lab.store import fetch, userland
 
 __all__ = [
     "FAILED",
@@ -28,8 +28,11 @@ __all__ = [
     "boot",
     "capture",
     "default",
+    "everything",
     "fetch",
     "find",
     "kernels",
+    "options",
     "run",
+    "userland",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bpfasm.lab.debian import Progress
+    from bpfasm.lab.pool import Progress
     from bpfasm.lab.session import Sink
 
 #: Python packages that go along when this Python has them.
