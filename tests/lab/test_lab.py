@@ -347,15 +347,14 @@ def test_ctrl_c_goes_to_the_command_and_the_guest_ends():
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"KeyboardInterrupt" in err  # the command's own words
-    assert b'File "<string>", line 3' in err
+    assert b'File "<string>", line ' in err
     assert gone(machine)
 
 
 def test_a_command_may_finish_after_ctrl_c():
     program = """if 1:
         import time
-        print("on", flush=True)
-        try: time.sleep(1000)
+        try: print("on", flush=True); time.sleep(1000)
         except KeyboardInterrupt: print("total 5"); exit(3)
     """
     process = lab_process("--", "python3", "-c", program)
