@@ -22,7 +22,7 @@ from bpfasm.lab.api import PACKAGES
 from bpfasm.lab.image import distributions
 from bpfasm.lab.vmlinux import directly, has_pvh_entry
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 ROOT = Path(__file__).resolve().parents[2]
 
