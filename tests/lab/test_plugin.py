@@ -1,19 +1,19 @@
 """The pytest plugin on a real guest: a report from there reads as one from here, whatever becomes of the guest."""
 
-import contextlib
+import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from support.processes import gone, machines_of, until
 
-from bpfasm.lab import cache, default
+from bpfasm import lab
+from bpfasm.lab import cache
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.boots
@@ -190,9 +190,17 @@ def cases(path, kernel):
 
 
 def test_a_report_from_a_guest_reads_as_one_from_here(suite, pytester):
-    version = default()
+    version = lab.default()
     done = suite(
-        SAME, "--on", f"live,{version}", "--junitxml=all.xml", "-ojunit_family=xunit1", "-ra", "--durations=3", "-v"
+        SAME,
+        "--on",
+        f"live,{version}",
+        "--junitxml=all.xml",
+        "--lab-report=report.json",
+        "-ojunit_family=xunit1",
+        "-ra",
+        "--durations=3",
+        "-v",
     )
     here, there = cases("all.xml", "live"), cases("all.xml", version)
     assert len(here) == 15
@@ -206,11 +214,15 @@ def test_a_report_from_a_guest_reads_as_one_from_here(suite, pytester):
             assert text.partition("====")[0] == same.partition("====")[0], name
     counts = done.parseoutcomes()
     assert all(count % 2 == 0 for count in counts.values()), counts
+    live, guest = json.loads(Path("report.json").read_text())["kernels"]
+    assert (live["release"], guest["release"]) == (os.uname().release, lab.fetch(version).release)
+    assert guest["areas"] == live["areas"]
+    assert guest["areas"][0]["reasons"] == {"there is a reason": 1, "a mark says so": 1}
     assert done.ret == 1
 
 
 def test_a_test_that_ends_its_guest_has_failed_and_the_others_run(suite):
-    version = default()
+    version = lab.default()
     done = suite(BREAKS, "--on", version, "-v")
     outcomes = dict(re.findall(rf"^test_it.py::(\w+)\[{version}\] (\w+)", done.stdout.str(), flags=re.M))
     assert outcomes == {
@@ -242,19 +254,6 @@ def test_a_test_that_ends_its_guest_has_failed_and_the_others_run(suite):
     assert "stopping after 1 failures" in again.stdout.str()
 
 
-def guests_of(pid):
-    """Return the processes of QEMU below a process of ours."""
-    parents = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            name, _, rest = entry.read_text().rpartition(")")
-            parents[int(entry.parent.name)] = int(rest.split()[1]), rest.split()[0], "qemu" in name
-    below = {pid}
-    while more := {child for child, (parent, _, _) in parents.items() if parent in below} - below:
-        below |= more
-    return [process for process in below - {pid} if parents[process][1:] == ("S", True) or parents[process][2]]
-
-
 @pytest.fixture
 def waiting(suite, pytester):
     """Start pytest on a test that waits in a guest; give its process, and the guest's."""
@@ -266,20 +265,13 @@ def waiting(suite, pytester):
         started.append(process)
         while b"on" not in process.stdout.readline().split():
             assert process.poll() is None
-        (machine,) = guests_of(process.pid)
+        (machine,) = machines_of(process.pid)
         return process, machine
 
-    yield lambda: suite(WAITS, "--on", default(), "-s", start=start)
+    yield lambda: suite(WAITS, "--on", lab.default(), "-s", start=start)
     for process in started:
         process.kill()
         process.communicate()
-
-
-def is_gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 2), (signal.SIGKILL, -9)], ids=["SIGINT", "SIGKILL"])
@@ -288,10 +280,7 @@ def test_guests_end_with_the_run(waiting, number, status):
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == status
-    deadline = time.monotonic() + 20
-    while not is_gone(machine):
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.02)
+    until(lambda: gone(machine))
 
 
 def test_a_guest_that_stands_still_is_ended(waiting):
@@ -300,4 +289,4 @@ def test_a_guest_that_stands_still_is_ended(waiting):
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.search(rb"not a word from it for 1\d s: the guest with kernel \S+ ended before its command", out)
-    assert is_gone(machine)
+    assert gone(machine)
