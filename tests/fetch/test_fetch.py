@@ -194,7 +194,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(number: int, archive, 
         assert server.stopped.wait(20)
         file = until(lambda: partial("9.9", MODULES))
         until(lambda: file.stat().st_size == half)
-        apt = children(process.pid)
+        apt = machines_of(process.pid)
         assert apt
         process.send_signal(number)
         process.communicate(timeout=20)
@@ -236,7 +236,7 @@ def test_what_an_interrupted_download_left_is_checked(archive, monkeypatch):
     assert any((kernel.tree.modules / "kernel/a.ko").read_bytes()[:100])
 
 
-def children(pid: int) -> list[int]:
+def machines_of(pid: int) -> list[int]:
     """Return the processes that ``pid`` has started, and theirs."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -245,7 +245,7 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue
     found = [child for child, parent in parents.items() if parent == pid]
-    return found + [other for child in found for other in children(child)]
+    return found + [other for child in found for other in machines_of(child)]
 
 
 def alive(pid: int) -> bool:
