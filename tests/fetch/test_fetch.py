@@ -194,10 +194,12 @@ def test_an_interrupted_download_goes_on_where_it_stopped(number: int, archive, 
         assert server.stopped.wait(20)
         file = until(lambda: partial("9.9", MODULES))
         until(lambda: file.stat().st_size == half)
-        apt = machines_of(process.pid)
+        apt = children(process.pid)
         assert apt
         process.send_signal(number)
-        process.communicate(timeout=20)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
+        assert "Traceback" not in err
         # apt does not outlive it.
         until(lambda: not any(map(alive, apt)))
         assert file.stat().st_size == half
@@ -236,7 +238,7 @@ def test_what_an_interrupted_download_left_is_checked(archive, monkeypatch):
     assert any((kernel.tree.modules / "kernel/a.ko").read_bytes()[:100])
 
 
-def machines_of(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Return the processes that ``pid`` has started, and theirs."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -245,7 +247,7 @@ def machines_of(pid: int) -> list[int]:
         except OSError:
             continue
     found = [child for child, parent in parents.items() if parent == pid]
-    return found + [other for child in found for other in machines_of(child)]
+    return found + [other for child in found for other in children(child)]
 
 
 def alive(pid: int) -> bool:
