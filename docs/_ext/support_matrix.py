@@ -38,7 +38,7 @@ def page(run: dict) -> list[str]:
     header = ["", *(f"{kernel['kernel']}" for kernel in kernels)]
     rows = [
         ["release", *(f"``{kernel['release']}``" for kernel in kernels)],
-        *([what, *(cell(what, kernel) for kernel in kernels)] for what in ("passed", "failed", "skipped", "seconds")),
+        *([what, *(cell(what, kernel) for kernel in kernels)] for what in ("passed", "failed", "skipped")),
     ]
     areas = sorted({area["area"] for kernel in kernels for area in kernel["areas"]})
     for name in areas:
@@ -73,8 +73,6 @@ def lacking(kernels: list[dict]) -> list[list[str]]:
 
 def cell(what: str, kernel: dict) -> str:
     """Return a number of a kernel as a whole."""
-    if what == "seconds":
-        return str(kernel["seconds"] or "-")
     counts = totals(kernel)
     return str(counts["failed"] + counts["error"] if what == "failed" else counts[what])
 
