@@ -6,7 +6,7 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, image, qemu
+from bpfasm.lab import cache, image, qemu, start
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.store import fetch
@@ -53,17 +53,18 @@ def boot(
     assert found.tree is not None
     parts = image.parts(found.tree, MODULES, packages, copy)
 
-    def start(accel: str, seconds: float) -> Guest:
-        guest = Guest(qemu.Machine(program, accel, memory_mib), found, parts)
-        guest.wait_until_ready(seconds)
-        return guest
+    def begin(accel: str, seconds: float) -> Guest:
+        machine = qemu.Machine(program, accel, memory_mib)
+        if accel == "tcg" and not copy:
+            return start.resume(machine, found, start.snapshot(machine, found, parts, seconds), seconds)
+        return start.cold(machine, found, parts, seconds)
 
     kvm = qemu.Kvm()
     if kvm.proven():
-        return start("kvm", timeout)
+        return begin("kvm", timeout)
     if kvm.worth_trying():
         try:
-            guest = start("kvm", _KVM_TRIAL_S)
+            guest = begin("kvm", _KVM_TRIAL_S)
         except LabError:
             kvm.note(False)
             print(
@@ -75,10 +76,10 @@ def boot(
             kvm.note(True)
             return guest
     try:
-        return start("tcg", timeout)
+        return begin("tcg", timeout)
     except LabError as error:
         print(f"lab: {error.what}; trying once more", file=sys.stderr, flush=True)
-        return start("tcg", timeout)
+        return begin("tcg", timeout)
 
 
 def run(

@@ -112,6 +112,16 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
 
     The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
     """
+
+    def make(place: Path) -> None:
+        with place.open("wb") as file:
+            write(file)
+
+    return made(kind, suffix, marks, make, keep=keep)
+
+
+def made(kind: str, suffix: str, marks: list[object], make: Callable[[Path], None], *, keep: int = 8) -> Path:
+    """Do what ``built`` does with a ``make`` that is given the path of the file or folder it is to make."""
     key = hashlib.sha256(repr((kind, marks)).encode(errors="surrogateescape")).hexdigest()[:24]
     folder = root() / "image"
     place = folder / f"{kind}-{key}{suffix}"
@@ -123,13 +133,20 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
         if place.exists():
             return place
         with workdir() as work, writing(place):
-            with (work / "made").open("wb") as file:
-                write(file)
+            make(work / "made")
             publish(work / "made", place)
         others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
         for old in others[:-keep]:
-            old.unlink(missing_ok=True)
+            remove(old)
     return place
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; one that is gone already is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep() -> list[Path]:

@@ -149,21 +149,48 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def command(machine: Machine, image: Path, cmdline: str, initrd_fd: int, port_fd: int) -> list[str]:
-    """Return QEMU's command line for a kernel's image, with what this kernel needs on its own command line.
+class Memory(Value):
+    """A file that is the guest's memory. ``kept``: what the guest writes stays in it, else it is the guest's own."""
 
-    The guest's files and the way to it come as open files: there is nothing to clean up.
+    file: Path
+    kept: bool
+
+
+def command(machine: Machine, start: list[str], memory: Memory | None, port_fd: int, monitor_fd: int) -> list[str]:
+    """Return QEMU's command line. ``start`` is how the guest starts: ``boot()``, or ``INCOMING``.
+
+    The guest's files and the ways to it come as open files: there is nothing to clean up.
     """
-    accel, cpu, more = ACCELERATORS[machine.accel]
+    accel, cpu, _ = ACCELERATORS[machine.accel]
+    board, backend = "pc,usb=off,vmport=off", []
+    if memory:
+        board += ",memory-backend=ram"
+        share = "on" if memory.kept else "off"
+        place = str(memory.file).replace(",", ",,")
+        backend = ["-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,mem-path={place},share={share}"]
     return [
         machine.program, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", "pc,usb=off,vmport=off", "-accel", accel, "-cpu", cpu,
+        "-machine", board, *backend, "-accel", accel, "-cpu", cpu,
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
-        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", f"{CMDLINE} {more} {cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",
+        "-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control",
+        *start,
+    ]  # fmt: skip
+
+
+#: Start with a state that the monitor is to be told of.
+INCOMING = ["-incoming", "defer"]
+
+
+def boot(machine: Machine, kernel: Kernel, initrd_fd: int) -> list[str]:
+    """Return the words that start a kernel with what it needs on its own command line."""
+    assert kernel.tree is not None
+    return [
+        "-kernel", str(directly(kernel.tree.vmlinuz)), "-initrd", f"/proc/self/fd/{initrd_fd}",
+        "-append",
+        f"{CMDLINE} {ACCELERATORS[machine.accel][2]} {kernel.cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
     ]  # fmt: skip
 
 
@@ -186,33 +213,36 @@ def initrd(parts: Iterable[Path | bytes]) -> int:
     return fd
 
 
-def spawn(
-    machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start QEMU and return its process (stdout: the console, stderr: QEMU's own words) and our end of the port."""
-    assert kernel.tree is not None
-    vmlinux = directly(kernel.tree.vmlinuz)
-    image = initrd(parts)
-    ours, theirs = socket.socketpair()
+class Running(Value):
+    """A QEMU that runs: its process (stdout: the console, stderr: its own words), our ends of port and monitor."""
+
+    process: subprocess.Popen[bytes]
+    port: socket.socket
+    monitor: socket.socket
+
+
+def spawn(machine: Machine, start: list[str], memory: Memory | None = None, files: Iterable[int] = ()) -> Running:
+    """Start QEMU; ``files`` are what ``start`` names and QEMU is to find open. It dies with the thread that calls."""
+    port, its_port = socket.socketpair()
+    monitor, its_monitor = socket.socketpair()
     try:
-        return (
-            subprocess.Popen(
-                command(machine, vmlinux, kernel.cmdline, image, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[image, theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=_DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
-            ),
-            ours,
+        process = subprocess.Popen(
+            command(machine, start, memory, its_port.fileno(), its_monitor.fileno()),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[its_port.fileno(), its_monitor.fileno(), *files],
+            start_new_session=True,  # Ctrl-C is for us, who pass it on
+            preexec_fn=_DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
         )
     except BaseException:
-        ours.close()
+        port.close()
+        monitor.close()
         raise
     finally:
-        theirs.close()
-        os.close(image)
+        its_port.close()
+        its_monitor.close()
+    return Running(process, port, monitor)
 
 
 class _DieWithParent:

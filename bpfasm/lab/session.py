@@ -10,7 +10,6 @@ import signal
 import sys
 import threading
 import time
-from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import qemu, wire
@@ -19,7 +18,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from types import FrameType
     from typing import Any, Protocol, Self
 
@@ -65,13 +64,13 @@ class Guest:
     The guest is tied to the thread that started it: when that thread ends, the kernel ends QEMU.
     """
 
-    def __init__(self, machine: qemu.Machine, kernel: Kernel, parts: Iterable[Path | bytes]) -> None:
+    def __init__(self, running: qemu.Running, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.machine = machine
         self.release = ""
         self._console = b""
         self._frames = wire.Frames()
-        self._process, self._port = qemu.spawn(machine, kernel, parts)
+        self._process, self._port = running.process, running.port
+        self.monitor = running.monitor
         assert self._process.stdout and self._process.stderr
         self._serial, self._complaints = self._process.stdout, self._process.stderr
         self._said = b""
@@ -100,7 +99,7 @@ class Guest:
         self._over = True
         self._process.kill()
         self._process.wait()
-        for file in (self._port, self._serial, self._complaints):
+        for file in (self._port, self.monitor, self._serial, self._complaints):
             file.close()
 
     def console(self) -> str:
@@ -110,7 +109,9 @@ class Guest:
     def wait_until_ready(self, timeout: float) -> None:
         """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
+        self.release = ""
         try:
+            self._send(wire.hello(time.time_ns(), os.urandom(32)))
             with _Interrupts() as interrupts:
                 while not self.release:
                     frames, ready = self._wait(deadline, [interrupts.fd])

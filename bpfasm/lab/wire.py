@@ -1,8 +1,9 @@
 """The frames between host and guest: a kind (1 byte), a length (4 bytes, little-endian), and so many bytes.
 
-From the host:   J job: cwd, number of words, words, NAME=VALUE..., each after a NUL · I bytes for stdin, none: end ·
+From the host:   H hello: the time (ns since 1970, 8 bytes) and 32 random bytes, the guest answers R ·
+                 J job: cwd, number of words, words, NAME=VALUE..., each after a NUL · I bytes for stdin, none: end ·
                  S a signal's number · Q power off
-From the guest:  R ready: release and machine · O stdout · E stderr · A the last I was taken, send more · X status
+From the guest:  R ready: release and machine, the answer to H · O stdout · E stderr · A the last I was taken, send more · X status
 One port carries them all, so a status never overtakes the output before it.
 """
 
@@ -22,6 +23,14 @@ _HEADER = 5
 def frame(kind: bytes, data: bytes = b"") -> bytes:
     """Return one frame."""
     return kind + len(data).to_bytes(4, "little") + data
+
+
+def hello(time_ns: int, seed: bytes) -> bytes:
+    """Return the frame that sets the guest's clock and stirs its random numbers, and asks whether it is there.
+
+    A guest that goes on from a snapshot has the time and the random numbers of when that was taken.
+    """
+    return frame(b"H", time_ns.to_bytes(8, "little") + seed)
 
 
 def job(argv: Sequence[str | bytes], cwd: str | bytes, env: Mapping[str, str]) -> bytes:
