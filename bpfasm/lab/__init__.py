@@ -13,8 +13,9 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 from __future__ import annotations
 
 from bpfasm.lab.api import boot, capture, run
+from bpfasm.lab.errand import FAILED, INTERRUPTED, TIMED_OUT
 from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
-from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest, Result
+from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.store import fetch
 
 __all__ = [

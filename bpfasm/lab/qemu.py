@@ -216,6 +216,7 @@ def initrd(parts: Iterable[Path | bytes]) -> int:
 class Running(Value):
     """A QEMU that runs: its process (stdout: the console, stderr: its own words), our ends of port and monitor."""
 
+    machine: Machine
     process: subprocess.Popen[bytes]
     port: socket.socket
     monitor: socket.socket
@@ -242,7 +243,7 @@ def spawn(machine: Machine, start: list[str], memory: Memory | None = None, file
     finally:
         its_port.close()
         its_monitor.close()
-    return Running(process, port, monitor)
+    return Running(machine, process, port, monitor)
 
 
 class _DieWithParent:

@@ -39,6 +39,14 @@ def test_what_is_no_time(text: str):
         (["run", "--memory", "much", "--", "true"], "--memory"),
         (["run", "--nonsense", "--", "true"], "--nonsense"),
         (["run", "--on", "6.2", "--", "true"], "'6.2'"),
+        (["run", "--on", "6.1,6.2", "--", "true"], "'6.2'"),
+        (["run", "--on", "live", "--", "true"], "'live'"),
+        (["run"], "no command to run in the guest [lab-command]"),
+        (["run", "--rw", "/no/such", "--", "true"], "/no/such: there is no such folder [lab-rw]"),
+        (["run", "--rw", "/", "--", "true"], "--rw /: a guest has its own"),
+        (["run", "--rw", "/proc/self", "--", "true"], "/proc/self: a guest has its own"),
+        (["shell", "--timeout", "soon"], "'soon' is no time"),
+        (["shell"], "needs a terminal, and standard input is none [lab-terminal]"),
         (["fetch"], "VERSION"),
         (["fetch", "1.0"], "'1.0'"),
     ],
@@ -52,7 +60,7 @@ def test_words_that_are_off(words: list[str], what: str, capsys):
 
 
 def test_help_begins_with_examples(capsys):
-    for words in ([], ["run"], ["fetch"], ["kernels"]):
+    for words in ([], ["run"], ["shell"], ["fetch"], ["kernels"]):
         try:
             status = main(["lab", *words, "--help"])
         except SystemExit as end:
