@@ -15,6 +15,7 @@ from __future__ import annotations
 from bpfasm.lab.api import boot, capture, run
 from bpfasm.lab.errand import FAILED, INTERRUPTED, TIMED_OUT
 from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
+from bpfasm.lab.parallel import Outcome, each
 from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.store import fetch
 
@@ -24,11 +25,13 @@ __all__ = [
     "TIMED_OUT",
     "Guest",
     "Kernel",
+    "Outcome",
     "Result",
     "Tree",
     "boot",
     "capture",
     "default",
+    "each",
     "fetch",
     "find",
     "kernels",

@@ -92,6 +92,10 @@ class Guest:
         for file in (self._port, self.monitor, self._serial, self._complaints):
             file.close()
 
+    def kill(self) -> None:
+        """End the guest from another thread than its own, where what it runs then fails with LabError."""
+        self._process.kill()
+
     def console(self) -> str:
         """Return the last of what the kernel wrote on its console."""
         return self._console.decode(errors="replace").replace("\r", "")

@@ -48,6 +48,9 @@ def test_what_is_no_time(text: str):
         (["shell", "--timeout", "soon"], "'soon' is no time"),
         (["shell"], "needs a terminal, and standard input is none [lab-terminal]"),
         (["fetch"], "VERSION"),
+        (["matrix", "--timeout", "soon", "--", "true"], "'soon' is no time"),
+        (["matrix", "--on", "6.2", "--", "true"], "'6.2'"),
+        (["matrix", "--on", "live,6.1", "--", "true"], "runs in guests"),
         (["fetch", "1.0"], "'1.0'"),
     ],
 )
@@ -60,7 +63,7 @@ def test_words_that_are_off(words: list[str], what: str, capsys):
 
 
 def test_help_begins_with_examples(capsys):
-    for words in ([], ["run"], ["shell"], ["fetch"], ["kernels"]):
+    for words in ([], ["run"], ["shell"], ["fetch"], ["kernels"], ["matrix"]):
         try:
             status = main(["lab", *words, "--help"])
         except SystemExit as end:
