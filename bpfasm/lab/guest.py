@@ -57,12 +57,18 @@ def main() -> None:
     port = _open_port()
     reader = Reader(port)
     shared = Shared(port)
+    archive = bytearray()
     while True:
         kind, data = reader.next()
         if kind == b"H":
             _wake_up(data)
             uname = os.uname()
             send(port, b"R", f"{uname.release} {uname.machine}".encode())
+        elif kind == b"P":
+            archive += data
+            if not data:
+                _unpack(port, bytes(archive))
+                archive.clear()
         elif kind == b"J":
             Job(port, reader, wake, shared, data).run()
         elif kind in {b"D", b"F", b"B"}:
@@ -117,6 +123,17 @@ def _loopback() -> None:
         control.close()
 
 
+def _unpack(port: int, archive: bytes) -> None:
+    """Add files to this guest's, as the kernel did with those it started from; tell the host what went wrong."""
+    sys.path.append("/lab")
+    import unpack
+
+    try:
+        unpack.unpack(archive)
+    except (OSError, ValueError) as error:
+        send(port, b"N", str(error).encode(errors="replace"))
+
+
 def _wake_up(data: bytes) -> None:
     """Set the clock, and make the random numbers other than those of the next guest from the same snapshot."""
     import fcntl
@@ -128,7 +145,7 @@ def _wake_up(data: bytes) -> None:
     # struct rand_pool_info: bits of entropy, bytes, and the bytes
     sizes = (8 * len(seed)).to_bytes(4, "little") + len(seed).to_bytes(4, "little")
     fcntl.ioctl(fd, 0x40085203, sizes + seed)  # RNDADDENTROPY
-    try:
+    try:  # noqa: SIM105 - contextlib takes long to import here
         fcntl.ioctl(fd, 0x5207)  # RNDRESEEDCRNG
     except OSError:
         pass  # not seeded yet, so nothing to replace
