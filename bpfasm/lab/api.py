@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bpfasm.lab.debian import Progress
     from bpfasm.lab.errand import Sink
+    from bpfasm.lab.pool import Progress
 
 #: Kernel modules of every guest, where they are not built in.
 MODULES = ("virtio_pci", "virtio_console")
