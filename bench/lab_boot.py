@@ -54,7 +54,7 @@ def assemble() -> bytes:
 
 def bare(machine: qemu.Machine, kernel: lab.Kernel, archive: bytes) -> float:
     """Return the seconds from starting QEMU to the line of the smallest init."""
-    fd = qemu.initrd([archive])
+    fd = qemu.in_memory([archive])
     assert kernel.tree
     words = qemu.command(machine, kernel.tree.vmlinuz, kernel.cmdline, fd, 0)
     words = words[: words.index("-device")]

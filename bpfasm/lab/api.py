@@ -6,10 +6,10 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, image, qemu
+from bpfasm.lab import bundle, cache, ext4, image, qemu
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
-from bpfasm.lab.store import fetch
+from bpfasm.lab.store import fetch, userland
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def boot(
     copy: Iterable[Path] = (),
     packages: tuple[str, ...] = PACKAGES,
     modules: Iterable[str] = (),
+    disk: bool = False,
     memory_mib: int = 1024,
     timeout: float = BOOT_TIMEOUT_S,
     progress: Progress | None = None,
@@ -45,21 +46,30 @@ def boot(
     """
     cache.sweep()
     wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
-    qemu.check_host(wanted.arch)
-    program = qemu.find()
+    qemu.check_host()
+    machine = qemu.Machine(
+        qemu.find(wanted.arch), "tcg", memory_mib, arch=wanted.arch, disk=ext4.image() if disk else None
+    )
     found = fetch(wanted, progress=progress)
     assert found.tree is not None
-    parts = image.parts(found.tree, more_modules=modules, packages=packages, copy=copy)
+    foreign = bundle.is_foreign(wanted)
+    parts = image.parts(
+        found.tree,
+        more_modules=modules,
+        packages=packages,
+        copy=copy,
+        userland=userland(wanted.arch, progress=progress) if foreign else None,
+    )
 
     def start(accel: str, seconds: float) -> Guest:
-        guest = Guest(qemu.Machine(program, accel, memory_mib), found, parts)
+        guest = Guest(machine.replace(accel=accel), found, parts)
         guest.wait_until_ready(seconds)
         return guest
 
     kvm = qemu.Kvm()
-    if kvm.proven():
+    if not foreign and kvm.proven():
         return start("kvm", timeout)
-    if kvm.worth_trying():
+    if not foreign and kvm.worth_trying():
         try:
             guest = start("kvm", _KVM_TRIAL_S)
         except LabError:
@@ -102,6 +112,7 @@ def run(
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
     - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
+    - ``disk``: whether the guest has a disk of 256 MiB, an empty ext4 at /mnt/disk that is not kept.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 
     Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic.

@@ -36,6 +36,9 @@ MOUNTS = (
     ("tmpfs", "/tmp", "tmpfs", "mode=1777"),
 )
 
+#: The disk, and the folder it is mounted at.
+DISK, DISK_FOLDER = "/dev/vda", "/mnt/disk"
+
 _SYS_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 
 
@@ -45,9 +48,11 @@ def main() -> None:
 
     libc = ctypes.CDLL(None, use_errno=True)
     uname = os.uname()
+    finit_module = _SYS_FINIT_MODULE.get(uname.machine, 0)
     _mount(libc)
-    _load_modules(libc, uname.machine)
+    _load(libc, finit_module, MODULES)
     _make_nodes(f"/lib/modules/{uname.release}/modules.devname")
+    _mount_disk(libc, finit_module)
     _loopback(libc)
     # Bytes on the wake-up pipe end the wait of poll when a child has ended.
     wake, woken = os.pipe()
@@ -84,10 +89,9 @@ def _mount(libc) -> None:  # type: ignore[no-untyped-def]
         file.write("lab")
 
 
-def _load_modules(libc, machine: str) -> None:  # type: ignore[no-untyped-def]
-    """Load what the lab itself needs; the kernel loads the rest when it is first used."""
-    number = _SYS_FINIT_MODULE.get(machine, 0)
-    for path in _lines(MODULES):
+def _load(libc, number: int, index: str) -> None:  # type: ignore[no-untyped-def]
+    """Load the modules that a file lists, by the system call's number; the kernel loads others when they are used."""
+    for path in _lines(index):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if libc.syscall(number, fd, b"", 0):
             import ctypes
@@ -105,7 +109,20 @@ def _make_nodes(index: str) -> None:
             continue
         os.makedirs(os.path.dirname(path), exist_ok=True)
         major, _, minor = number[1:].partition(":")
-        os.mknod(path, 0o600 | (0o20000 if number[0] == "c" else 0o60000), os.makedev(int(major), int(minor)))
+        kind = 0o020000 if number[0] == "c" else 0o060000  # S_IFCHR, S_IFBLK
+        os.mknod(path, 0o600 | kind, os.makedev(int(major), int(minor)))
+
+
+def _mount_disk(libc, number: int) -> None:  # type: ignore[no-untyped-def]
+    from sys import argv
+
+    if "disk" not in argv:
+        os.symlink("no disk: start the guest with --disk", DISK_FOLDER)
+        return
+    _load(libc, number, MODULES + ".disk")
+    os.mkdir(DISK_FOLDER)
+    if libc.mount(DISK.encode(), DISK_FOLDER.encode(), b"ext4", 0, None):
+        print(f"lab: {DISK} cannot be mounted", flush=True)
 
 
 def _lines(path: str) -> list[str]:

@@ -149,8 +149,7 @@ def kernel_modules(tree: Tree, more: Iterable[str], top: Path = HERE) -> list[Pa
 
     def build(cpio: CpioWriter) -> None:
         place = Files(cpio, top).reach(Path("/lib/modules", tree.release))
-        loaded = modules.closure(folder, modules.LOADED)
-        found = modules.closure(folder, (*modules.LOADED, *modules.ON_DEMAND, *asked))
+        found = modules.closure(folder, (*modules.LOADED, *modules.DISK, *modules.ON_DEMAND, *asked))
         for module in found:
             cpio.file(f"{place}/{module.name}.ko", module.data)
         for name, text in modules.index(found).items():
@@ -158,8 +157,10 @@ def kernel_modules(tree: Tree, more: Iterable[str], top: Path = HERE) -> list[Pa
         builtin = folder / "modules.builtin"
         if builtin.is_file():
             cpio.file(f"{place}/{builtin.name}", builtin.read_bytes())
-        # In the order they are to be loaded in.
-        cpio.file(f"{LAB}/modules", "".join(f"{place}/{module.name}.ko\n" for module in loaded).encode())
+        for name, loaded in (("modules", modules.LOADED), ("modules.disk", modules.DISK)):
+            # In the order they are to be loaded in.
+            paths = [f"{place}/{module.name}.ko\n" for module in modules.closure(folder, loaded)]
+            cpio.file(f"{LAB}/{name}", "".join(paths).encode())
 
     marks = [tree.release, asked, str(top), _stamp(folder / "kernel"), _stamp(tree.vmlinuz)]
     return [_built("modules", marks, build)]

@@ -16,8 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: What the lab itself needs, loaded when the guest starts: the port to the host.
+#: What the lab itself needs, loaded when the guest starts: the port to the host, and the disk of a guest with one.
 LOADED = ("virtio_pci", "virtio_console")
+DISK = ("virtio_blk", "ext4")
 
 #: What programs and those who try them ask the kernel for, loaded by the kernel when it is first used.
 #: Interfaces to attach to, and a network between namespaces:

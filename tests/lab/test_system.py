@@ -6,7 +6,7 @@ import pytest
 
 from bpfasm import lab
 from bpfasm.cli import main
-from bpfasm.lab import modules
+from bpfasm.lab import ext4, modules
 
 pytestmark = pytest.mark.lab
 
@@ -126,3 +126,59 @@ def test_a_module_that_this_kernel_does_not_have(capsys):
     assert out == ""
     assert f"kernel {lab.find('6.1').release} has no module nonesuch" in err
     assert len(err.splitlines()) == 2
+
+
+@pytest.fixture(scope="module", params=[kernel.version for kernel in lab.kernels()])
+def with_disk(request):
+    if ext4.find() is None:
+        pytest.skip("mkfs.ext4 is not installed")
+    with lab.boot(request.param, disk=True) as guest:
+        yield guest
+
+
+def test_writes_to_the_disk_are_requests_of_its_queue(with_disk):
+    """Eight writes of 64 KiB past the page cache, seen by the kernel's own counters and as events."""
+    program = """if 1:
+        import mmap, os
+
+        top = "/sys/kernel/tracing/"
+        def switch(value):
+            with open(top + "events/block/block_rq_issue/enable", "w") as file:
+                file.write(value)
+        def written():
+            with open("/sys/block/vda/stat") as file:
+                return int(file.read().split()[6])  # sectors of 512 bytes
+
+        file = os.open("/mnt/disk/file", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+        os.posix_fallocate(file, 0, 1 << 20)
+        os.fsync(file)
+        page = mmap.mmap(-1, 1 << 16)
+        page.write(b"x" * (1 << 16))
+        os.sync()
+        before = written()
+        switch("1")
+        for i in range(8):
+            os.pwrite(file, page, i << 16)
+        switch("0")
+        print(written() - before >= 8 * 128)
+        os.fsync(file)
+        with open(top + "trace") as trace:
+            events = [line.split("block_rq_issue: ")[1].split() for line in trace if "block_rq_issue: " in line]
+        ours = [event for event in events if event[1].startswith("W") and event[2] == "65536"]
+        major, minor = os.major(os.stat("/mnt/disk").st_dev), os.minor(os.stat("/mnt/disk").st_dev)
+        print(len(ours), {event[0] for event in ours} == {f"{major},{minor}"})
+    """
+    done = with_disk.capture(["python3", "-c", program], timeout=60)
+    assert done == lab.Result(0, b"True\n8 True\n", b"")
+
+
+def test_what_is_written_to_the_disk_is_not_kept(with_disk):
+    shell(with_disk, "echo kept > /mnt/disk/other; sync")
+    with lab.boot(with_disk.kernel, disk=True) as another:
+        assert shell(another, "ls /mnt/disk; mount | grep /mnt/disk | cut -d' ' -f1-5") == (
+            "lost+found\n/dev/vda on /mnt/disk type ext4\n"
+        )
+
+
+def test_a_guest_without_a_disk_says_so(guest):
+    assert "no disk" in shell(guest, "readlink /mnt/disk")

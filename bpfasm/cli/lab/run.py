@@ -21,6 +21,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--timeout", metavar="S", help="end the guest when the command takes longer: 90, 30s, 2m")
     parser.add_argument("--copy", action="append", default=[], metavar="PATH", help="have this in the guest too")
     parser.add_argument("--module", action="append", default=[], metavar="NAME", help="have this kernel module too")
+    parser.add_argument("--disk", action="store_true", help="have a disk, an empty ext4 at /mnt/disk")
     parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
     # What stands after the first -- is the command's, whatever it looks like.
@@ -42,6 +43,7 @@ def main(words: list[str]) -> int:
             stdin=_stdin(),
             copy=[Path(path) for path in arguments.copy],
             modules=arguments.module,
+            disk=arguments.disk,
             memory_mib=arguments.memory,
         )
     except LabError as error:
