@@ -85,3 +85,22 @@ class CpioWriter:
         self.out.write(data)
         self.out.write(tail)
         self.size += len(head) + len(data) + len(tail)
+
+
+def difference(old: bytes, new: bytes) -> bytes | None:
+    """Return the archive that makes of a guest with ``old`` what one with ``new`` is; b"" where they are the same.
+
+    None where something would have to go: an archive can only add and replace.
+    """
+    before = {entry[0]: entry for entry in entries(old)}
+    after = {entry[0]: entry for entry in entries(new)}
+    if before.keys() - after.keys():
+        return None
+    out = io.BytesIO()
+    cpio = CpioWriter(out)
+    for name, mode, device, content in after.values():
+        if before.get(name) != after[name]:
+            cpio.entry(name, mode, content, os.major(device), os.minor(device))
+    if cpio.count:
+        cpio.close()
+    return out.getvalue()

@@ -10,7 +10,7 @@ from bpfasm.errors import LabError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, Self
+    from typing import Any, NoReturn, Self
 
 #: Seconds for one answer; QEMU answers at once, and takes longer only on a machine that has stopped moving.
 _PATIENCE_S = 60.0
@@ -36,6 +36,10 @@ class Monitor:
     def do(self, command: str, **arguments: object) -> Any:
         """Give a command and return its answer; raise LabError with QEMU's words for one that it refuses."""
         return self._ask(command, arguments)
+
+    def refuse(self, command: str, words: str) -> NoReturn:
+        """Raise the LabError of a command that was taken, and failed later."""
+        raise _failed(command, words)
 
     def lend(self, fd: int, name: str) -> None:
         """Give QEMU a copy of an open file, to be called ``fd:NAME``; it is closed when a command has used it."""
@@ -66,5 +70,7 @@ class Monitor:
 
 def _failed(command: str, words: str) -> LabError:
     return LabError(
-        f"QEMU's monitor failed at {command}: {words or 'no answer'}", "its version may be too old", rule="lab-guest"
+        f"QEMU's monitor failed at {command}: {words or 'no answer'}",
+        "is QEMU older than 4.0? --fresh does without its monitor",
+        rule="lab-monitor",
     )

@@ -100,11 +100,16 @@ class Guest:
         """Return the last of what the kernel wrote on its console."""
         return self._console.decode(errors="replace").replace("\r", "")
 
-    def wait_until_ready(self, timeout: float) -> None:
-        """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds."""
+    def wait_until_ready(self, timeout: float, archive: bytes = b"") -> None:
+        """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds.
+
+        ``archive`` has files that the guest is to have besides (cpio, as the parts of its image).
+        """
         deadline = time.monotonic() + timeout
         self.release = ""
         try:
+            for piece in wire.archive(archive):
+                self.send(piece)
             self.send(wire.hello(time.time_ns(), os.urandom(32)))
             with Noted(signal.SIGINT) as noted:
                 while not self.release:
@@ -114,6 +119,8 @@ class Guest:
                     if not frames and time.monotonic() >= deadline:
                         raise self.failure(f"did not come up within {timeout:g} s")
                     for kind, data in frames:
+                        if kind == b"N":
+                            raise self.failure(f"could not take its files: {data.decode(errors='replace')}")
                         if kind == b"R":
                             self.release = data.partition(b" ")[0].decode(errors="replace")
         except BaseException:
