@@ -50,7 +50,7 @@ step ruff "$venv/bin/ruff" check .
 step format "$venv/bin/ruff" format --check .
 step mypy "$venv/bin/mypy"
 step docs "$venv/bin/sphinx-build" -q -W --keep-going -b html -d "$cache/doctrees" docs "$cache/html"
-step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest"
+step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on live,all
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"
     exit 1

@@ -6,9 +6,10 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, ext4, image, qemu
+from bpfasm.lab import bundle, cache, ext4, image, qemu, start, wire
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
+from bpfasm.lab.shares import outermost
 from bpfasm.lab.store import fetch, userland
 
 TYPE_CHECKING = False
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from bpfasm.lab.errand import Sink
     from bpfasm.lab.pool import Progress
-    from bpfasm.lab.session import Sink
 
 #: Python packages that go along when this Python has them.
 PACKAGES = ("pyroute2", "capstone")
@@ -36,6 +37,7 @@ def boot(
     modules: Iterable[str] = (),
     disk: bool = False,
     memory_mib: int = 1024,
+    fresh: bool = False,
     timeout: float = BOOT_TIMEOUT_S,
     progress: Progress | None = None,
 ) -> Guest:
@@ -61,17 +63,16 @@ def boot(
         userland=userland(wanted.arch, progress=progress) if foreign else None,
     )
 
-    def start(accel: str, seconds: float) -> Guest:
-        guest = Guest(machine.replace(accel=accel), found, parts)
-        guest.wait_until_ready(seconds)
-        return guest
+    def begin(accel: str, seconds: float) -> Guest:
+        way = start.warm if accel == "tcg" and not fresh else start.cold
+        return way(machine.replace(accel=accel), found, parts, seconds)
 
     kvm = qemu.Kvm()
     if not foreign and kvm.proven():
-        return start("kvm", timeout)
+        return begin("kvm", timeout)
     if not foreign and kvm.worth_trying():
         try:
-            guest = start("kvm", _KVM_TRIAL_S)
+            guest = begin("kvm", _KVM_TRIAL_S)
         except LabError:
             kvm.note(False)
             print(
@@ -83,10 +84,11 @@ def boot(
             kvm.note(True)
             return guest
     try:
-        return start("tcg", timeout)
+        return begin("tcg", timeout)
     except LabError as error:
         print(f"lab: {error.what}; trying once more", file=sys.stderr, flush=True)
-        return start("tcg", timeout)
+        fresh = True
+        return begin("tcg", timeout)
 
 
 def run(
@@ -99,26 +101,32 @@ def run(
     stdin: int | None = None,
     stdout: Sink | None = None,
     stderr: Sink | None = None,
+    rw: Iterable[str | os.PathLike[str]] = (),
     **options: Any,
 ) -> int:
     """Boot ``kernel``, run ``argv`` in it as root, and return its exit status (128 + N when signal N ended it).
 
     - ``kernel``: a version of the matrix, the path of a vmlinuz, or None for the default; fetched when not here.
-    - ``cwd``: a folder of the guest; by default this one when it is part of the project, else the project's.
+    - ``cwd``: a folder of the guest; by default this one when it is in the project or in ``rw``, else the project's.
     - ``env``: variables added to the guest's own few.
     - ``timeout``: seconds from the command's start; past it the guest is ended and the status is 124.
     - ``stdin``: a file descriptor whose bytes the command is given; nothing by default.
     - ``stdout``, ``stderr``: what takes the bytes as they come; this process's own by default.
+    - ``rw``: folders to have in the guest at the paths they have here; what the command does in them comes back.
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
     - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
     - ``disk``: whether the guest has a disk of 256 MiB, an empty ext4 at /mnt/disk that is not kept.
+    - ``fresh``: whether to boot the kernel, where a guest without KVM goes on from a snapshot of one that has booted.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 
-    Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic.
+    Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic; UsageError
+    for a command or a folder that cannot be.
     """
+    wire.words(argv)
+    rw = outermost(rw)
     with boot(kernel, **options) as guest:
-        return guest.run(argv, cwd=cwd, env=env, timeout=timeout, stdin=stdin, stdout=stdout, stderr=stderr)
+        return guest.run(argv, cwd=cwd, env=env, timeout=timeout, stdin=stdin, stdout=stdout, stderr=stderr, rw=rw)
 
 
 def capture(kernel: Kernel | str | None, argv: Sequence[str | bytes], **options: Any) -> Result:

@@ -17,6 +17,7 @@ else:
     import _signal
 
 PORT = "/dev/vport0p1"
+LAB = "/lab"
 MODULES = "/lab/modules"
 CHUNK = 1 << 16
 
@@ -61,12 +62,24 @@ def main() -> None:
     _signal.set_wakeup_fd(woken)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     port = _open_port()
-    send(port, b"R", f"{uname.release} {uname.machine}".encode())
     reader = Reader(port)
+    shared = Shared(port)
+    archive = bytearray()
     while True:
         kind, data = reader.next()
-        if kind == b"J":
-            Job(port, reader, wake, data).run()
+        if kind == b"H":
+            _wake_up(data)
+            uname = os.uname()
+            send(port, b"R", f"{uname.release} {uname.machine}".encode())
+        elif kind == b"P":
+            archive += data
+            if not data:
+                _unpack(port, bytes(archive))
+                archive.clear()
+        elif kind == b"J":
+            Job(port, reader, wake, shared, data).run()
+        elif kind in {b"D", b"F", b"B"}:
+            shared.take(kind, data)
         elif kind in {b"Q", b""}:
             break
     os.sync()
@@ -142,6 +155,41 @@ def _loopback(libc) -> None:  # type: ignore[no-untyped-def]
     os.close(control)
 
 
+def _own(name: str):  # type: ignore[no-untyped-def]
+    """Import a module of the guest's own."""
+    from sys import path
+
+    if LAB not in path:
+        path.append(LAB)
+    return __import__(name)
+
+
+def _unpack(port: int, archive: bytes) -> None:
+    """Add files to this guest's, as the kernel did with those it started from; tell the host what went wrong."""
+    try:
+        _own("unpack").unpack(archive)
+    except (OSError, ValueError) as error:
+        send(port, b"N", str(error).encode(errors="replace"))
+
+
+def _wake_up(data: bytes) -> None:
+    """Set the clock, and make the random numbers other than those of the next guest from the same snapshot."""
+    import fcntl
+    import time
+
+    time.clock_settime_ns(time.CLOCK_REALTIME, int.from_bytes(data[:8], "little"))
+    seed = data[8:]
+    fd = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
+    # struct rand_pool_info: bits of entropy, bytes, and the bytes
+    sizes = (8 * len(seed)).to_bytes(4, "little") + len(seed).to_bytes(4, "little")
+    fcntl.ioctl(fd, 0x40085203, sizes + seed)  # RNDADDENTROPY
+    try:  # noqa: SIM105 - contextlib takes long to import here
+        fcntl.ioctl(fd, 0x5207)  # RNDRESEEDCRNG
+    except OSError:
+        pass  # not seeded yet, so nothing to replace
+    os.close(fd)
+
+
 def _open_port() -> int:
     """Open the port to the host; its device appears a moment after its driver."""
     for _ in range(2000):
@@ -164,7 +212,7 @@ class Reader:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.held = b""
+        self.held = bytearray()
 
     def next(self) -> tuple[bytes, bytes]:
         """Wait for the next frame; (b"", b"") when the host is gone."""
@@ -180,8 +228,8 @@ class Reader:
         size = 5 + int.from_bytes(self.held[1:5], "little")
         if len(self.held) < 5 or len(self.held) < size:
             return None
-        frame = self.held[:1], self.held[5:size]
-        self.held = self.held[size:]
+        frame = bytes(self.held[:1]), bytes(self.held[5:size])
+        del self.held[:size]
         return frame
 
     def fill(self) -> bool:
@@ -191,44 +239,142 @@ class Reader:
         return bool(data)
 
 
-class Job:
-    """One command: its process, and the pipes between it and the host."""
+class Shared:
+    """The folders that the next job has in common with the host: how they come in, and what goes back."""
 
-    def __init__(self, port: int, reader: Reader, wake: int, request: bytes) -> None:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.folders = []  # type: ignore[var-annotated]
+        self.problem = ""
+
+    def take(self, kind: bytes, data: bytes) -> None:
+        """Do what a frame before the job says."""
+        if kind == b"D":
+            self._open(data[0], data[1:])
+        elif data[0] < len(self.folders):
+            self.folders[data[0]].take(kind, data[1:])
+
+    def _open(self, number: int, path: bytes) -> None:
+        """Make a folder and empty it, and tell the host how much fits in."""
+        folder = _own("folder")
+        if number == 0:
+            self.close()
+        try:
+            os.makedirs(path, exist_ok=True)
+            self.folders.append(folder.Folder(number, path))
+            self.folders[-1].clear()
+            space = os.statvfs(path)
+        except OSError as error:
+            self.problem = f"{os.fsdecode(path)}: {error.strerror}"
+        with open("/proc/meminfo") as file:
+            facts = dict(line.split(":") for line in file)
+        room = int(facts["MemAvailable"].split()[0]) << 10
+        if not self.problem and space.f_blocks:  # a ramfs knows no bound
+            room = min(room, space.f_bavail * space.f_frsize)
+        send(self.port, b"D", str(room).encode())
+
+    def ready(self) -> str:
+        """Take note of what is there now that all has come; return what went wrong, in words, or ""."""
+        for each in self.folders:
+            each.done()
+            for path, reason in each.lost:
+                self.problem = self.problem or f"{os.fsdecode(each.path + b'/' + path)}: {reason}"
+            each.remember()
+        return self.problem
+
+    def give_back(self) -> None:
+        """Send what has changed since."""
+        for each in self.folders:
+            for kind, data in each.changes():
+                send(self.port, kind, data)
+
+    def close(self) -> None:
+        """Forget them."""
+        for each in self.folders:
+            each.close()
+        self.folders = []
+        self.problem = ""
+
+
+class Job:
+    """One command: its process, and the pipes or the terminal between it and the host."""
+
+    def __init__(self, port: int, reader: Reader, wake: int, shared: Shared, request: bytes) -> None:
         self.port = port
         self.reader = reader
         self.wake = wake
+        self.shared = shared
         fields = request.split(b"\0")
         self.cwd = fields[0]
-        count = int(fields[1])
-        self.argv = fields[2 : 2 + count]
-        self.env = dict(field.partition(b"=")[::2] for field in fields[2 + count :] if field)
+        self.size = fields[1]
+        self.sharing = fields[2] != b"0"
+        count = int(fields[3])
+        self.argv = fields[4 : 4 + count]
+        self.env = dict(field.partition(b"=")[::2] for field in fields[4 + count :] if field)
         self.stdin = -1
+        self.terminal = -1  # the command's end of it
         self.waiting = b""
         self.status = -1
         self.over = False
 
     def run(self) -> None:
         """Start it, carry its bytes until it ends, and tell the host its status."""
-        child_in, self.stdin = os.pipe()
-        out, child_out = os.pipe()
-        err, child_err = os.pipe()
+        if not self.sharing:
+            self.shared.close()
+        problem = self.shared.ready()
+        if problem:
+            send(self.port, b"N", problem.encode(errors="surrogateescape"))
+            return
+        files, outputs = self._open_terminal() if self.size else self._open_pipes()
         os.set_blocking(self.stdin, False)
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(child_in, child_out, child_err)
-        for fd in (child_in, child_out, child_err):
-            os.close(fd)
-        self._carry({out: b"O", err: b"E"})
+            self._become(files)
+        for fd in files:
+            if fd != self.terminal:
+                os.close(fd)
+        self._carry(outputs)
         self._close_stdin()
+        send(self.port, b"Z")
+        self.shared.give_back()
+        self.shared.close()
         send(self.port, b"X", str(self.status).encode())
 
-    def _become(self, child_in: int, child_out: int, child_err: int) -> None:
+    def _open_pipes(self) -> tuple[tuple[int, ...], dict[int, bytes]]:
+        child_in, self.stdin = os.pipe()
+        out, child_out = os.pipe()
+        err, child_err = os.pipe()
+        return (child_in, child_out, child_err), {out: b"O", err: b"E"}
+
+    def _open_terminal(self) -> tuple[tuple[int, ...], dict[int, bytes]]:
+        import termios
+
+        # Its own end stays open here until the command is over: a program may close it for a while.
+        ours, self.terminal = os.openpty()
+        self.stdin = os.dup(ours)
+        self._resize(self.size)
+        settings = termios.tcgetattr(self.terminal)
+        settings[0] |= 0x4000  # IUTF8: one character is erased, not one byte
+        termios.tcsetattr(self.terminal, termios.TCSANOW, settings)
+        return (self.terminal,) * 3, {ours: b"O"}
+
+    def _resize(self, size: bytes) -> None:
+        import fcntl
+
+        rows, columns = map(int, size.split())
+        # struct winsize, TIOCSWINSZ
+        fcntl.ioctl(self.stdin, 0x5414, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
+
+    def _become(self, files: tuple[int, ...]) -> None:
         """Turn this process into the command; never return."""
         status = 127
         try:
             os.setsid()
-            for fd, target in ((child_in, 0), (child_out, 1), (child_err, 2)):
+            if self.terminal >= 0:
+                import fcntl
+
+                fcntl.ioctl(self.terminal, 0x540E, 0)  # TIOCSCTTY
+            for target, fd in enumerate(files):
                 os.dup2(fd, target)
             _signal.set_wakeup_fd(-1)
             for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD):
@@ -260,7 +406,7 @@ class Job:
                 if fd == self.wake:
                     self._reap()
                 elif fd in outputs:
-                    data = os.read(fd, CHUNK)
+                    data = self._read(fd)
                     if data:
                         send(self.port, outputs[fd], data)
                     else:
@@ -274,6 +420,13 @@ class Job:
                 elif fd == self.stdin:
                     poll.unregister(fd)
                     self._feed()
+
+    @staticmethod
+    def _read(fd: int) -> bytes:
+        try:
+            return os.read(fd, CHUNK)
+        except OSError:
+            return b""  # EIO: nobody has the terminal's other end
 
     def _reap(self) -> None:
         """Collect every child that has ended; as the first process we are given other processes' children too."""
@@ -295,6 +448,9 @@ class Job:
                 self.over = True
                 # What it left running would hold its pipes open: it ends with it.
                 _kill(-1, _signal.SIGKILL)
+                if self.terminal >= 0:
+                    os.close(self.terminal)
+                    self.terminal = -1
 
     def _obey(self) -> None:
         """Do what the host asks for in the frames that are here."""
@@ -309,6 +465,8 @@ class Job:
                     self._close_stdin()
             elif kind == b"S" and not self.over:
                 _kill(-self.pid, int(data))
+            elif kind == b"W" and self.stdin >= 0:
+                self._resize(data)
 
     def _feed(self) -> None:
         """Hand the command what the host sent for its stdin; ask for more when it has taken all."""
@@ -316,7 +474,7 @@ class Job:
             self.waiting = self.waiting[os.write(self.stdin, self.waiting) :]
         except BlockingIOError:
             return
-        except BrokenPipeError:
+        except OSError:
             self.waiting = b""
             self._close_stdin()
             return

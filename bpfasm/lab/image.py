@@ -25,6 +25,7 @@ from bpfasm.lab.files import HERE, Files, walk
 from bpfasm.lab.libraries import libraries
 from bpfasm.lab.objects import needed
 from bpfasm.lab.packages import distributions, fitting, paths
+from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +53,18 @@ _TOO_LARGE = 8 << 20
 _BUILDERS = ("image", "busybox", "cpio", "files", "libraries", "modules", "objects", "packages", "packed", "python")
 
 
+class Parts(Value):
+    """A guest's file system: what all guests of a kernel have, the project, and an archive of what was copied."""
+
+    common: tuple[Path, ...]
+    project: Path
+    copies: bytes
+
+    def all(self) -> list[Path | bytes]:
+        """Return them in the order the kernel is to unpack them."""
+        return [*self.common, self.project, *([self.copies] if self.copies else [])]
+
+
 def parts(
     tree: Tree,
     *,
@@ -59,22 +72,23 @@ def parts(
     packages: Iterable[str] = (),
     copy: Iterable[Path] = (),
     userland: Path | None = None,
-) -> list[Path | bytes]:
-    """Return the parts of a guest's file system in the order the kernel is to unpack them, built where needed.
+) -> Parts:
+    """Return the parts of a guest's file system, built where needed.
 
     ``userland`` is a folder of Debian's packages with the Python that the guest is to have in place of this one.
     """
     runs = python.below(userland) if userland else python.here()
     installed = fitting(distributions(packages), runs)
-    extra = copies(copy)
-    return [
-        base(runs),
-        *tools(tree.busybox, runs.top),
-        *([site_packages(installed, runs)] if installed else []),
-        *kernel_modules(tree, more_modules, runs.top),
+    return Parts(
+        (
+            base(runs),
+            *tools(tree.busybox, runs.top),
+            *([site_packages(installed, runs)] if installed else []),
+            *kernel_modules(tree, more_modules, runs.top),
+        ),
         project(runs),
-        *([extra] if extra else []),
-    ]
+        copies(copy),
+    )
 
 
 def base(runs: Python) -> Path:
@@ -183,9 +197,11 @@ def project(runs: Python) -> Path:
         for path, data in contents.items():
             # pytest compiles tests its own way; the rest starts faster when it comes compiled.
             files.source(path, data, compiled=runs.ours and "tests" not in path.parts)
-        # Its name has no suffix: Python looks at the first bytes to see whether it is compiled.
-        init = Path(__file__).with_name("guest.py")
-        cpio.file(f"{LAB}/init", files.code(init, contents[init]) if runs.ours else contents[init])
+        # The guest's own. Its init has no suffix: Python looks at the first bytes to see whether it is compiled.
+        suffix = ".pyc" if runs.ours else ".py"
+        for name, source in (("init", "guest"), ("folder" + suffix, "folder"), ("unpack" + suffix, "unpack")):
+            path = Path(__file__).with_name(f"{source}.py")
+            cpio.file(f"{LAB}/{name}", files.code(path, contents[path]) if runs.ours else contents[path])
 
     return _built("project", [digest.hexdigest(), str(top), *_marks(runs)], build, keep=4)
 

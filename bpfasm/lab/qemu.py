@@ -15,14 +15,11 @@ from bpfasm.errors import LabError
 from bpfasm.lab import cache
 from bpfasm.lab.boards import BOARDS
 from bpfasm.lab.child import DieWithParent
-from bpfasm.lab.vmlinux import directly
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from bpfasm.lab.matrix import Kernel
 
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
@@ -128,31 +125,61 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def command(
-    machine: Machine, image: Path, cmdline: str, initrd_fd: int, port_fd: int, disk_fd: int | None = None
-) -> list[str]:
-    """Return QEMU's command line for a kernel's image, with what this kernel needs on its own command line.
+class Memory(Value):
+    """A file that is the guest's memory. ``kept``: what the guest writes stays in it, else it is the guest's own."""
 
-    The guest's files, its disk and the way to it come as open files: there is nothing to clean up.
+    file: Path
+    kept: bool
+
+
+def command(
+    machine: Machine,
+    start: list[str],
+    port_fd: int,
+    *,
+    monitor_fd: int | None = None,
+    disk_fd: int | None = None,
+    memory: Memory | None = None,
+) -> list[str]:
+    """Return QEMU's command line. ``start`` is how the guest starts: ``boot()``, or ``INCOMING``.
+
+    The guest's files, its disk and the ways to it come as open files: there is nothing to clean up.
     """
-    board, emulated = BOARDS[machine.arch], machine.accel == "tcg"
-    told = [CMDLINE, board.told, board.told_emulated if emulated else "", cmdline, "rdinit=/lab/python"]
-    init = ["-ISEB", "/lab/init", *([] if disk_fd is None else ["disk"])]
+    board = BOARDS[machine.arch]
     words = [
         machine.program, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", board.machine, "-accel", ACCELERATORS[machine.accel],
-        "-cpu", board.processor if emulated else "host",
+        "-machine", board.machine + (",memory-backend=ram" if memory else ""), "-accel", ACCELERATORS[machine.accel],
+        "-cpu", board.processor if machine.accel == "tcg" else "host",
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
-        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", " ".join([*filter(None, told), "--", *init]),
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",
+        *start,
     ]  # fmt: skip
+    if monitor_fd is not None:
+        words += ["-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"]
     if disk_fd is not None:
         file = f"file.driver=file,file.filename=/proc/self/fd/{disk_fd},file.locking=off"
         words += ["-blockdev", f"driver=raw,node-name=disk,{file}", "-device", "virtio-blk-pci,drive=disk"]
+    if memory:
+        place, share = str(memory.file).replace(",", ",,"), "on" if memory.kept else "off"
+        words += ["-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,mem-path={place},share={share}"]
     return words
+
+
+#: Start from a state that the monitor is to be told of.
+INCOMING = ["-incoming", "defer"]
+
+
+def boot(machine: Machine, image: Path, cmdline: str, initrd_fd: int) -> list[str]:
+    """Return the words that start a kernel's image, with what this kernel needs on its own command line."""
+    board, emulated = BOARDS[machine.arch], machine.accel == "tcg"
+    told = [CMDLINE, board.told, board.told_emulated if emulated else "", cmdline, "rdinit=/lab/python"]
+    init = ["-ISEB", "/lab/init", *(["disk"] if machine.disk else [])]
+    return [
+        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
+        "-append", " ".join([*filter(None, told), "--", *init]),
+    ]  # fmt: skip
 
 
 def in_memory(parts: Iterable[Path | bytes]) -> int:
@@ -165,7 +192,7 @@ def in_memory(parts: Iterable[Path | bytes]) -> int:
                 end += os.pwrite(fd, part, end)
                 continue
             with part.open("rb") as file:
-                end += _append(file.fileno(), fd, end)
+                end += append(file.fileno(), fd, end)
         os.ftruncate(fd, end)
     except BaseException:
         os.close(fd)
@@ -173,7 +200,7 @@ def in_memory(parts: Iterable[Path | bytes]) -> int:
     return fd
 
 
-def _append(source: int, into: int, at: int) -> int:
+def append(source: int, into: int, at: int) -> int:
     """Copy a file's data to the offset ``at`` of another, and return the file's size."""
     size, start = os.fstat(source).st_size, 0
     while start < size:
@@ -188,33 +215,43 @@ def _append(source: int, into: int, at: int) -> int:
     return size
 
 
+class Running(Value):
+    """A QEMU that runs: its process (stdout: the console, stderr: its own words), our ends of port and monitor."""
+
+    machine: Machine
+    process: subprocess.Popen[bytes]
+    port: socket.socket
+    monitor: socket.socket
+
+
 def spawn(
-    machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start QEMU and return its process (stdout: the console, stderr: QEMU's own words) and our end of the port."""
-    assert kernel.tree is not None
-    vmlinux = directly(kernel.tree.vmlinuz)
-    with contextlib.ExitStack() as stack:
-        image = in_memory(parts)
-        stack.callback(os.close, image)
-        disk = None
-        if machine.disk:
-            disk = in_memory([machine.disk])
-            stack.callback(os.close, disk)
-        ours, theirs = socket.socketpair()
-        stack.enter_context(theirs)
-        given = [fd for fd in (image, theirs.fileno(), disk) if fd is not None]
-        try:
-            process = subprocess.Popen(
-                command(machine, vmlinux, kernel.cmdline, image, theirs.fileno(), disk),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=given,
-                start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
-            )
-        except BaseException:
-            ours.close()
-            raise
-    return process, ours
+    machine: Machine,
+    start: list[str],
+    *,
+    initrd_fd: int | None = None,
+    disk_fd: int | None = None,
+    memory: Memory | None = None,
+) -> Running:
+    """Start QEMU; arguments as in ``command``, and the descriptor that ``start`` names. It dies with this thread."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        ends = []
+        for _ in range(2):
+            mine, its = socket.socketpair()
+            ends.append(ours.enter_context(mine))
+            theirs.enter_context(its)
+            ends.append(its)
+        port, its_port, monitor, its_monitor = ends
+        given = [initrd_fd, disk_fd, its_port.fileno(), its_monitor.fileno()]
+        process = subprocess.Popen(
+            command(
+                machine, start, its_port.fileno(), monitor_fd=its_monitor.fileno(), disk_fd=disk_fd, memory=memory
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[fd for fd in given if fd is not None],
+            start_new_session=True,  # Ctrl-C is for us, who pass it on
+            preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
+        )
+        ours.pop_all()
+    return Running(machine, process, port, monitor)

@@ -40,7 +40,18 @@ def test_what_is_no_time(text: str):
         (["run", "--memory", "much", "--", "true"], "--memory"),
         (["run", "--nonsense", "--", "true"], "--nonsense"),
         (["run", "--on", "6.2", "--", "true"], "'6.2'"),
+        (["run", "--on", "6.1,6.2", "--", "true"], "'6.2'"),
+        (["run", "--on", "live", "--", "true"], "'live'"),
+        (["run"], "no command to run in the guest [lab-command]"),
+        (["run", "--rw", "/no/such", "--", "true"], "/no/such: there is no such folder [lab-rw]"),
+        (["run", "--rw", "/", "--", "true"], "--rw /: a guest has its own"),
+        (["run", "--rw", "/proc/self", "--", "true"], "/proc/self: a guest has its own"),
+        (["shell", "--timeout", "soon"], "'soon' is no time"),
+        (["shell"], "needs a terminal, and standard input is none [lab-terminal]"),
         (["fetch"], "VERSION"),
+        (["matrix", "--timeout", "soon", "--", "true"], "'soon' is no time"),
+        (["matrix", "--on", "6.2", "--", "true"], "'6.2'"),
+        (["matrix", "--on", "live,6.1", "--", "true"], "runs in guests"),
         (["fetch", "1.0"], "'1.0'"),
     ],
 )
@@ -53,7 +64,7 @@ def test_words_that_are_off(words: list[str], what: str, capsys):
 
 
 def test_help_begins_with_examples(capsys):
-    for words in ([], ["run"], ["fetch"], ["kernels"]):
+    for words in ([], ["run"], ["shell"], ["fetch"], ["kernels"], ["matrix"]):
         try:
             status = main(["lab", *words, "--help"])
         except SystemExit as end:

@@ -41,6 +41,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (top / "tests/test_one.py").write_text("x = 1\n")
     (top / "bpfasm/lab").mkdir()
     (top / "bpfasm/lab/guest.py").write_text("print('init')\n")
+    (top / "bpfasm/lab/folder.py").write_text("print('folder')\n")
     monkeypatch.setattr(image, "project_root", lambda: top)
     monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image.py"))
     for name in image._BUILDERS:
@@ -168,7 +169,7 @@ def test_a_kernel_without_modules_has_no_such_part(checkout, monkeypatch):
     monkeypatch.setattr(image, "base", lambda _: Path("base"))
     monkeypatch.setattr(image, "tools", lambda *_: [])
     parts = image.parts(Tree("9", checkout, None))
-    assert parts == [Path("base"), image.project(python.here())]
+    assert parts.all() == [Path("base"), image.project(python.here())]
     with pytest.raises(LabError, match="kernel 9 has no module veth") as error:
         image.parts(Tree("9", checkout, None), more_modules=["veth"])
     assert error.value.rule == "lab-module"

@@ -63,8 +63,13 @@ def options(words: list[str]) -> dict[str, str]:
     return dict(pairwise(words))
 
 
+def line(machine: qemu.Machine, cmdline: str = "", **more) -> list[str]:
+    """Return the command line of a machine that boots, with the initrd in file 7 and the port in file 8."""
+    return qemu.command(machine, qemu.boot(machine, IMAGE, cmdline, 7), 8, **more)
+
+
 def test_the_command_line_names_no_file_of_ours():
-    words = qemu.command(qemu.Machine("/q", "tcg", memory_mib=512, cpus=2), IMAGE, "lsm=bpf", 7, 8)
+    words = line(qemu.Machine("/q", "tcg", memory_mib=512, cpus=2), "lsm=bpf")
     assert words[0] == "/q"
     given = options(words)
     assert given["-kernel"] == "/k/vmlinuz"
@@ -78,26 +83,35 @@ def test_the_command_line_names_no_file_of_ours():
 
 
 def test_kvm_is_asked_for_the_processor_that_is_here():
-    given = options(qemu.command(qemu.Machine("/q", "kvm"), IMAGE, "", 7, 8))
+    given = options(line(qemu.Machine("/q", "kvm")))
     assert (given["-accel"], given["-cpu"]) == ("kvm", "host")
     assert "lpj" not in given["-append"]
 
 
 def test_each_architecture_has_its_board_and_console():
     assert set(BOARDS) == set(ARCHITECTURES)
-    x86 = options(qemu.command(qemu.Machine("/q", "tcg"), IMAGE, "", 7, 8))
-    arm = options(qemu.command(qemu.Machine("/q", "tcg", arch="aarch64"), IMAGE, "", 7, 8))
+    x86 = options(line(qemu.Machine("/q", "tcg")))
+    arm = options(line(qemu.Machine("/q", "tcg", arch="aarch64")))
     assert "console=ttyS0" in x86["-append"]
     assert "console=ttyAMA0" in arm["-append"]
     assert arm["-machine"] == "virt"
 
 
 def test_a_disk_is_an_open_file_too():
-    plain = qemu.command(qemu.Machine("/q", "tcg"), IMAGE, "", 7, 8)
-    words = qemu.command(qemu.Machine("/q", "tcg"), IMAGE, "", 7, 8, 9)
+    plain = line(qemu.Machine("/q", "tcg"))
+    words = line(qemu.Machine("/q", "tcg", disk=Path("/d")), disk_fd=9)
     assert "virtio-blk" not in " ".join(plain)
     assert "file.filename=/proc/self/fd/9" in options(words)["-blockdev"]
     assert options(words)["-append"] == options(plain)["-append"] + " disk"
+
+
+@pytest.mark.parametrize(("kept", "share"), [(True, "on"), (False, "off")])
+def test_memory_may_be_a_file(kept: bool, share: str):
+    plain = line(qemu.Machine("/q", "tcg", memory_mib=512))
+    given = options(line(qemu.Machine("/q", "tcg", memory_mib=512), memory=qemu.Memory(Path("/a,b/ram"), kept)))
+    assert "-object" not in plain
+    assert given["-machine"] == options(plain)["-machine"] + ",memory-backend=ram"
+    assert given["-object"] == f"memory-backend-file,id=ram,size=512M,mem-path=/a,,b/ram,share={share}"
 
 
 def test_the_initrd_is_its_parts_one_after_the_other(tmp_path):
