@@ -35,7 +35,7 @@ def boot(
     copy: Iterable[Path] = (),
     packages: tuple[str, ...] = PACKAGES,
     modules: Iterable[str] = (),
-    disk: bool = False,
+    disk: bool | None = None,
     memory_mib: int = 1024,
     fresh: bool = False,
     timeout: float = BOOT_TIMEOUT_S,
@@ -49,8 +49,9 @@ def boot(
     cache.sweep()
     wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
     qemu.check_host()
+    has_disk = bool(ext4.find()) if disk is None else disk
     machine = qemu.Machine(
-        qemu.find(wanted.arch), "tcg", memory_mib, arch=wanted.arch, disk=ext4.image() if disk else None
+        qemu.find(wanted.arch), "tcg", memory_mib, arch=wanted.arch, disk=ext4.image() if has_disk else None
     )
     found = fetch(wanted, progress=progress)
     assert found.tree is not None
@@ -116,7 +117,7 @@ def run(
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
     - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
-    - ``disk``: whether the guest has a disk of 256 MiB, an empty ext4 at /mnt/disk that is not kept.
+    - ``disk``: whether the guest has its disk, an empty ext4 at /mnt/disk; by default where mkfs.ext4 is here.
     - ``fresh``: whether to boot the kernel, where a guest without KVM goes on from a snapshot of one that has booted.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 

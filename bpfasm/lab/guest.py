@@ -130,7 +130,8 @@ def _mount_disk(libc, number: int) -> None:  # type: ignore[no-untyped-def]
     from sys import argv
 
     if "disk" not in argv:
-        os.symlink("no disk: start the guest with --disk", DISK_FOLDER)
+        # Who looks for it reads why it is not there.
+        os.symlink("no disk: mkfs.ext4 (e2fsprogs) is not on the host", DISK_FOLDER)
         return
     _load(libc, number, MODULES + ".disk")
     os.mkdir(DISK_FOLDER)

@@ -9,15 +9,20 @@ from bpfasm.lab import qemu
 
 @pytest.fixture(scope="session", autouse=True)
 def _qemu():
+    _needs_qemu("x86_64")
+
+
+def _needs_qemu(arch):
     try:
-        qemu.find()
+        qemu.find(arch)
     except LabError as error:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="session", params=[kernel.version for kernel in lab.kernels()])
+@pytest.fixture(scope="session", params=[kernel.version for kernel in lab.everything()])
 def _running(request):
     """Boot a kernel; a list, so that a guest that a failing test has ended is followed by another."""
+    _needs_qemu(lab.find(request.param).arch)
     running = [lab.boot(request.param)]
     yield running
     running[-1].close()

@@ -8,7 +8,7 @@ from bpfasm import lab
 from bpfasm.cli import main
 from bpfasm.lab import ext4, modules
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 
 def shell(guest: lab.Guest, script: str) -> str:
@@ -128,12 +128,11 @@ def test_a_module_that_this_kernel_does_not_have(capsys):
     assert len(err.splitlines()) == 2
 
 
-@pytest.fixture(scope="module", params=[kernel.version for kernel in lab.kernels()])
-def with_disk(request):
+@pytest.fixture
+def with_disk(guest):
     if ext4.find() is None:
         pytest.skip("mkfs.ext4 is not installed")
-    with lab.boot(request.param, disk=True) as guest:
-        yield guest
+    return guest
 
 
 def test_writes_to_the_disk_are_requests_of_its_queue(with_disk):
@@ -174,11 +173,14 @@ def test_writes_to_the_disk_are_requests_of_its_queue(with_disk):
 
 def test_what_is_written_to_the_disk_is_not_kept(with_disk):
     shell(with_disk, "echo kept > /mnt/disk/other; sync")
-    with lab.boot(with_disk.kernel, disk=True) as another:
+    with lab.boot(with_disk.kernel) as another:
         assert shell(another, "ls /mnt/disk; mount | grep /mnt/disk | cut -d' ' -f1-5") == (
             "lost+found\n/dev/vda on /mnt/disk type ext4\n"
         )
 
 
-def test_a_guest_without_a_disk_says_so(guest):
-    assert "no disk" in shell(guest, "readlink /mnt/disk")
+def test_a_guest_without_a_disk_says_so(monkeypatch):
+    monkeypatch.setattr(ext4, "find", lambda: None)
+    with lab.boot() as guest:
+        assert "mkfs.ext4 (e2fsprogs) is not on the host" in shell(guest, "readlink /mnt/disk")
+        assert guest.capture(["ls", "/mnt/disk/"], timeout=60).status != 0

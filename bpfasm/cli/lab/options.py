@@ -47,7 +47,6 @@ def parse(
     parser.add_argument(
         "--module", action="append", default=[], metavar="NAME", help="have this kernel module, beside the usual ones"
     )
-    parser.add_argument("--disk", action="store_true", help="have a disk, an empty ext4 at /mnt/disk")
     parser.add_argument("--fresh", action="store_true", help="boot the kernel; do not go on from a snapshot")
     parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
@@ -79,7 +78,6 @@ def guest(arguments: Namespace) -> dict[str, Any]:
     return {
         "copy": [Path(path) for path in arguments.copy],
         "modules": arguments.module,
-        "disk": arguments.disk,
         "fresh": arguments.fresh,
         "memory_mib": arguments.memory,
     }
