@@ -15,6 +15,7 @@ from support.processes import children, gone, lab_process, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError, UsageError
+from bpfasm.lab import errand
 
 pytestmark = pytest.mark.lab
 
@@ -221,6 +222,18 @@ def test_ctrl_c_brings_back_what_there_is(tmp_path, ignored: tuple[str, ...]):
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert (tmp_path / "made").read_text() == "half"
+
+
+def test_what_does_not_come_back_in_time_is_told(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(errand, "RETURN_S", 0.3)
+    program = "open('large', 'wb').write(bytes(200 << 20)); print('on', flush=True)\nwhile 1: pass"
+    with lab.boot() as guest:
+        with pytest.raises(LabError, match=r"did not come back within 0\.3 s") as error:
+            guest.run(["python3", "-c", program], cwd=tmp_path, rw=[tmp_path], timeout=10)
+        assert gone(guest.pid)
+    assert error.value.rule == "lab-rw"
+    assert f"of what the command did in {tmp_path} has come back\n" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_that_goes_away_does_not_cost_the_files(tmp_path):
