@@ -14,6 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+from collections import defaultdict
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -22,6 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
+
+#: The locks of this cache among the threads of this process.
+_within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
@@ -57,37 +62,43 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(
-            f"no space left for the lab in {path}",
-            "make room, or name another place in XDG_CACHE_HOME",
-            rule="lab-cache",
-        )
+        return no_space(path)
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
-        "make it writable, or name another place in XDG_CACHE_HOME",
+        f"make it writable, or {_elsewhere(path)}",
         rule="lab-cache",
     )
+
+
+def no_space(path: Path) -> LabError:
+    """Return the error for a disk that is full."""
+    return LabError(f"no space left for the lab in {path}", f"make room, or {_elsewhere(path)}", rule="lab-cache")
+
+
+def _elsewhere(path: Path) -> str:
+    return "name another place in XDG_CACHE_HOME" if path.is_relative_to(root()) else "name another folder"
 
 
 @contextlib.contextmanager
 def locked(name: str, doing: str = "") -> Iterator[None]:
     """Hold the lock ``name`` of this cache for the block; say ``doing`` on stderr when another process has it.
 
-    The kernel drops the lock with its holder, however that ends.
+    The kernel drops the lock with its holder, however that ends. Threads of this process wait without a word.
     """
     path = directory("locks") / f"{name}.lock"
-    with writing(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    with _within[name]:
+        with writing(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if doing:
-                print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if doing:
+                    print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager
@@ -117,24 +128,76 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
 
     The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
     """
+
+    def make(place: Path) -> None:
+        with place.open("wb") as file:
+            write(file)
+
+    return made(kind, suffix, marks, make, keep=keep)
+
+
+def made(
+    kind: str,
+    suffix: str,
+    marks: list[object],
+    make: Callable[[Path], None],
+    *,
+    keep: int = 8,
+    of: str = "",
+    renew: bool = False,
+) -> Path:
+    """Do what ``built`` does with a ``make`` that is given the path of the file or folder it is to make.
+
+    Those with different ``of`` may be made at the same time; ``renew`` makes it again.
+    """
     key = hashlib.sha256(repr((kind, marks)).encode(errors="surrogateescape")).hexdigest()[:24]
     folder = root() / "image"
     place = folder / f"{kind}-{key}{suffix}"
-    if place.exists():
+    before = _stamp(place)
+    if before and not renew:
         with contextlib.suppress(OSError):  # a cache that cannot be written is read all the same
             os.utime(place)
         return place
-    with locked(f"image-{kind}", f"building the guest image ({kind})"):
-        if place.exists():
-            return place
+    with locked(f"image-{kind}{of}", f"building the guest image ({kind})"):
+        if _stamp(place) != before:
+            return place  # somebody else has made it meanwhile
         with workdir() as work, writing(place):
-            with (work / "made").open("wb") as file:
-                write(file)
+            make(work / "made")
             publish(work / "made", place)
-        others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+        others = sorted(folder.glob(f"{kind}-*"), key=_used)
         for old in others[:-keep]:
-            old.unlink(missing_ok=True)
+            remove(old)
     return place
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
+
+
+def _stamp(path: Path) -> int:
+    """Return what tells a file or folder from the one that was there before; 0 when there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; one that is gone already is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size(folder: Path) -> int:
+    """Return how many bytes the files below a folder take on the disk; 0 when there is none."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in os.walk(folder) for name in names
+    )
 
 
 def sweep() -> list[Path]:

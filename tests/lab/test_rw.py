@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.processes import children, gone, lab_process, until
+from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError, UsageError
@@ -265,7 +265,7 @@ def test_a_lab_that_is_killed_while_files_come_back_leaves_no_half_file(tmp_path
     process = lab_process("--rw", ".", "--", "python3", "-c", program, cwd=tmp_path)
     assert process.stdout
     assert process.stdout.readline() == b"on\n"
-    (machine,) = children(process.pid)
+    (machine,) = machines_of(process.pid)
     # It has a file open in the folder that has no name yet.
     fds = Path(f"/proc/{process.pid}/fd")
     until(lambda: any(str(tmp_path) in os.readlink(fd) and "deleted" in os.readlink(fd) for fd in fds.iterdir()), 60)

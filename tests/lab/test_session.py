@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.processes import ROOT, children, gone, lab_process, until
+from support.processes import ROOT, gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError
@@ -63,7 +63,7 @@ def test_a_reader_that_goes_away_ends_the_guest_quietly():
     assert process.stdout
     assert process.stderr
     assert process.stdout.readline() == b"y\n"
-    (machine,) = children(process.pid)
+    (machine,) = machines_of(process.pid)
     process.stdout.close()
     assert process.wait(30) == 0
     assert process.stderr.read() == b""

@@ -16,11 +16,11 @@ import termios
 import time
 
 import pytest
-from support.processes import children, gone, lab_process, until
+from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 #: The kernel's version, coloured, and the folder; then what is typed.
 PROMPT = rb"\x1b\[1;32m[0-9.]+\x1b\[m [^\n]* # (\x1b\[6n)?$"
@@ -265,7 +265,7 @@ def test_it_says_which_kernel_this_is_and_passes_the_status_on(typist):
     first = shell.see(rb"^lab: Linux (6\.12\.[^;]*); nothing is kept; to leave: exit, or Ctrl-\]\r\n")
     assert first.group(1).decode() == lab.find("6.12").release
     shell.see(PROMPT)
-    (machine,) = children(shell.process.pid)
+    (machine,) = machines_of(shell.process.pid)
     shell.type("exit 7\r")
     assert shell.end() == 7
     assert shell.restored()
@@ -312,7 +312,7 @@ def test_ctrl_bracket_ends_the_guest_whatever_it_does(typist):
     shell = typist("--", "python3", "-uc", HANGS)
     shell.see(rb"on\r?\n")
     assert not shell.restored()
-    (machine,) = children(shell.process.pid)
+    (machine,) = machines_of(shell.process.pid)
     shell.type(b"x" * 300_000)  # more than the guest takes
     shell.type("\x1d")
     assert shell.end() == 130
@@ -325,7 +325,7 @@ def test_ctrl_bracket_ends_the_guest_whatever_it_does(typist):
 def test_the_terminal_is_restored_when_the_lab_is_ended(typist, number):
     shell = typist("--", "python3", "-uc", HANGS)
     shell.see(rb"on\r?\n")
-    (machine,) = children(shell.process.pid)
+    (machine,) = machines_of(shell.process.pid)
     shell.process.send_signal(number)
     assert shell.end() == -number
     assert shell.restored()
@@ -336,7 +336,7 @@ def test_the_terminal_is_restored_when_the_lab_is_ended(typist, number):
 def test_a_terminal_that_is_closed_ends_the_guest(typist):
     shell = typist("--", "busybox", "sleep", "1000")
     shell.see(rb"Ctrl-\]\r\n")
-    (machine,) = until(lambda: children(shell.process.pid))
+    (machine,) = until(lambda: machines_of(shell.process.pid))
     os.close(shell.side)
     os.close(shell.fd)
     shell.process.wait(20)

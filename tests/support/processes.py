@@ -32,15 +32,19 @@ def lab_process(*words: str, verb: str = "run", **options) -> subprocess.Popen:
     )
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that ``pid`` started and that are QEMU."""
-    found = []
+def machines_of(pid: int) -> list[int]:
+    """Return the processes of QEMU that ``pid`` has started, itself or by others."""
+    parents, machines = {}, set()
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             name, _, rest = entry.read_text().rpartition(")")
-            if int(rest.split()[1]) == pid and "qemu" in name:
-                found.append(int(entry.parent.name))
-    return found
+            parents[int(entry.parent.name)] = int(rest.split()[1])
+            if "qemu" in name:
+                machines.add(int(entry.parent.name))
+    below = {pid}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return sorted(machines & below)
 
 
 def gone(pid: int) -> bool:

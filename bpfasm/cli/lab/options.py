@@ -15,16 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def parse(parser: Parser, words: list[str]) -> tuple[Namespace, list[str]]:
-    """Add the options of a guest and the command to a parser; return what ``words`` give, and the command."""
-    parser.add_argument(
-        "--on",
-        action="append",
-        default=[],
-        metavar="V",
-        help="version, path of a vmlinuz, or all; several with commas (default: BPFASM_ON, or 6.1)",
-    )
-    parser.add_argument("--timeout", metavar="S", help="end the guest when the command takes longer: 90, 30s, 2m")
+def add_rw(parser: Parser) -> None:
+    """Add ``--rw``."""
     parser.add_argument(
         "--rw",
         action="append",
@@ -32,9 +24,31 @@ def parse(parser: Parser, words: list[str]) -> tuple[Namespace, list[str]]:
         metavar="DIR",
         help="share this folder: the guest has it, and what the command does in it comes back",
     )
+
+
+def parse(
+    parser: Parser, words: list[str], *, default: str = "BPFASM_ON, or 6.1", timed: str = "the command"
+) -> tuple[Namespace, list[str]]:
+    """Add the options of a guest and the command to a parser; return what ``words`` give, and the command.
+
+    ``default`` says what ``--on`` is, and ``timed`` what ``--timeout`` is for.
+    """
+    parser.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        metavar="V",
+        help=f"version, path of a vmlinuz, or all; several with commas (default: {default})",
+    )
+    parser.add_argument("--timeout", metavar="S", help=f"end the guest when {timed} takes longer: 90, 30s, 2m")
     parser.add_argument(
         "--copy", action="append", default=[], metavar="PATH", help="have this file or folder in the guest"
     )
+    parser.add_argument(
+        "--module", action="append", default=[], metavar="NAME", help="have this kernel module, beside the usual ones"
+    )
+    parser.add_argument("--disk", action="store_true", help="have a disk, an empty ext4 at /mnt/disk")
+    parser.add_argument("--fresh", action="store_true", help="boot the kernel; do not go on from a snapshot")
     parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
     # What stands after the first -- is the command's, whatever it looks like.
@@ -62,4 +76,10 @@ def guest(arguments: Namespace) -> dict[str, Any]:
     """Return the options that ``lab.boot`` takes."""
     from pathlib import Path
 
-    return {"copy": [Path(path) for path in arguments.copy], "memory_mib": arguments.memory}
+    return {
+        "copy": [Path(path) for path in arguments.copy],
+        "modules": arguments.module,
+        "disk": arguments.disk,
+        "fresh": arguments.fresh,
+        "memory_mib": arguments.memory,
+    }
