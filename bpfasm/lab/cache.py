@@ -30,10 +30,15 @@ _within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
-    """Return the cache directory; it may not exist yet."""
+    """Return the cache directory; it may not exist yet. Raise LabError for a user who has no home."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
     # The XDG specification says that a relative path is to be ignored.
-    return Path(base if base.startswith("/") else os.path.expanduser("~/.cache")) / "bpfasm"
+    place = base if base.startswith("/") else os.path.expanduser("~/.cache")
+    if not place.startswith("/"):
+        raise LabError(
+            "this user has no home folder for the lab's files", "name a place in XDG_CACHE_HOME", rule="lab-cache"
+        )
+    return Path(place) / "bpfasm"
 
 
 def directory(name: str) -> Path:
@@ -150,7 +155,7 @@ def made(
     place = folder / f"{kind}-{key}{suffix}"
     before = _stamp(place)
     if before and not renew:
-        with writing(place):
+        with contextlib.suppress(OSError):  # a cache that cannot be written is read all the same
             os.utime(place)
         return place
     with locked(f"image-{kind}{of}", f"building the guest image ({kind})"):

@@ -169,7 +169,8 @@ class Folder:
     def _mark(self, fd: int, name: bytes, state: os.stat_result) -> "Mark":
         """Return what tells this state of a path apart from others.
 
-        The content is in it, as a checksum: a write through a mapping leaves no trace in the times of a tmpfs.
+        The content is in it, as a checksum: in a tmpfs, a page that was read can be written through a mapping, and
+        the times of the file stay.
         """
         if stat.S_ISREG(state.st_mode):
             total = 0

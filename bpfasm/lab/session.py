@@ -169,7 +169,8 @@ class Guest:
         for name in ("COLUMNS", "LINES"):  # the terminal itself knows, also when it changes
             variables.pop(name, None)
         signals = signal.SIGINT, signal.SIGWINCH
-        with Shares(rw) as shares, Noted(*signals) as noted, Terminal(sink(None, sys.stdout)) as terminal:
+        terminal = Terminal(sink(None, sys.stdout))
+        with Shares(rw) as shares, Noted(*signals) as noted:
             job = self._job(argv or shell(self.release), cwd, variables, shares, terminal.size())
             return Errand(self, {b"O": terminal}, terminal.fd, noted, shares, terminal).run(job, timeout)
 

@@ -42,6 +42,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (top / "bpfasm/lab").mkdir()
     (top / "bpfasm/lab/guest.py").write_text("print('init')\n")
     (top / "bpfasm/lab/folder.py").write_text("print('folder')\n")
+    (top / "bpfasm/lab/unpack.py").write_text("print('unpack')\n")
     monkeypatch.setattr(image, "project_root", lambda: top)
     monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image.py"))
     for name in image._BUILDERS:
