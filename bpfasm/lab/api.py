@@ -6,7 +6,7 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, ext4, image, qemu, start, wire
+from bpfasm.lab import bundle, cache, ext4, image, python, qemu, start, wire
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.shares import outermost
@@ -55,23 +55,18 @@ def boot(
     )
     found = fetch(wanted, progress=progress)
     assert found.tree is not None
-    foreign = bundle.is_foreign(wanted)
-    parts = image.parts(
-        found.tree,
-        more_modules=modules,
-        packages=packages,
-        copy=copy,
-        userland=userland(wanted.arch, progress=progress) if foreign else None,
-    )
+    trees = [userland(arch, progress=progress) for arch in bundle.userlands(wanted)]
+    runs = python.below(*trees) if trees else python.here()
+    parts = image.parts(found.tree, more_modules=modules, packages=packages, copy=copy, runs=runs)
 
     def begin(accel: str, seconds: float) -> Guest:
         way = start.warm if accel == "tcg" and not fresh else start.cold
         return way(machine.replace(accel=accel), found, parts, seconds)
 
     kvm = qemu.Kvm()
-    if not foreign and kvm.proven():
+    if runs.native and kvm.proven():
         return begin("kvm", timeout)
-    if not foreign and kvm.worth_trying():
+    if runs.native and kvm.worth_trying():
         try:
             guest = begin("kvm", _KVM_TRIAL_S)
         except LabError:

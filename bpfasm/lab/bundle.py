@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from bpfasm.errors import UsageError
 from bpfasm.lab import matrix
@@ -52,3 +53,14 @@ def named(name: str) -> Bundle | None:
 def is_foreign(kernel: Kernel) -> bool:
     """Whether a kernel is for another processor than this machine's: its guests need a Python of their own."""
     return kernel.arch != os.uname().machine
+
+
+def userlands(kernel: Kernel) -> list[str]:
+    """Return the processors that guests of this kernel need a Python for; none where they have this machine's.
+
+    The guest's own is the first. Where that is of another version, one for this machine compiles for it.
+    """
+    if not is_foreign(kernel):
+        return []
+    mine = f"python{sys.version_info.major}.{sys.version_info.minor}-minimal"
+    return [kernel.arch] if mine in matrix.userland().packages else [kernel.arch, os.uname().machine]

@@ -5,11 +5,8 @@ A tree is this machine's ("/") or a folder of unpacked packages, in which "/usr"
 
 from __future__ import annotations
 
-import importlib.util
-import marshal
 import os
 import stat
-import sys
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -59,32 +56,25 @@ class Files:
             self.cpio.symlink(str(link), target)
         return end
 
-    def copy(self, path: Path, *, compiled: bool = False) -> None:
-        """Add the file at ``path``, through any links on the way to it; a source with its code if ``compiled``."""
+    def copy(self, path: Path) -> None:
+        """Add the file at ``path``, through any links on the way to it."""
         place = self.follow(path)
-        self.source(place, self.read(place), compiled=compiled)
+        self.file(place, self.read(place))
 
-    def source(self, path: Path, data: bytes, *, compiled: bool) -> None:
+    def file(self, path: Path, data: bytes) -> None:
         """Add a file with these bytes, in the folder and with the mode that it has on this machine."""
         place = self.reach(path)
         self.cpio.file(str(place), data, 0o755 if self.on_disk(path).stat().st_mode & stat.S_IXUSR else 0o644)
-        code = self.code(path, data) if compiled and path.suffix == ".py" else b""
-        if code:
-            self.cpio.file(f"{place.parent}/__pycache__/{place.stem}.{sys.implementation.cache_tag}.pyc", code)
+
+    def add_code(self, path: Path, code: bytes, tag: str) -> None:
+        """Add the code of the source at ``path``, where a Python with this cache tag looks for it."""
+        place = self.reach(path)
+        self.cpio.file(f"{place.parent}/__pycache__/{place.stem}.{tag}.pyc", code)
 
     def binary(self, path: Path) -> None:
         """Add a program or library without its debug data, through any links on the way to it."""
         place = self.follow(path)
         self.cpio.file(str(place), without_debug(self.read(place)), 0o755)
-
-    def code(self, path: Path, data: bytes) -> bytes:
-        """Return the ``.pyc`` of a source, marked as not to be checked against it; b"" when it does not compile."""
-        header = importlib.util.MAGIC_NUMBER + (1).to_bytes(4, "little") + importlib.util.source_hash(data)
-        made = _made(path) if self.top == HERE else b""
-        try:
-            return header + (made or marshal.dumps(compile(data, str(path), "exec", dont_inherit=True)))
-        except (SyntaxError, ValueError):
-            return b""
 
 
 def real(top: Path, path: Path, links: dict[Path, str] | None = None) -> Path:
@@ -130,14 +120,3 @@ def _target(top: Path, path: Path) -> str:
     if disk.is_symlink():
         return os.readlink(disk)
     return "" if disk.exists() else _MERGED.get(str(path), "")
-
-
-def _made(path: Path) -> bytes:
-    """Return the code that this Python keeps beside a source; b"" when that is older, or not there."""
-    state = path.stat()
-    fresh = importlib.util.MAGIC_NUMBER + bytes(4) + int(state.st_mtime).to_bytes(8, "little")[:4]
-    try:
-        made = Path(importlib.util.cache_from_source(str(path))).read_bytes()
-    except OSError:
-        return b""
-    return made[16:] if made[:16] == fresh + (state.st_size & 0xFFFFFFFF).to_bytes(4, "little") else b""

@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, modules, python
+from bpfasm.lab import cache, compiled, modules, python
 from bpfasm.lab.busybox import applets
 from bpfasm.lab.cpio import CpioWriter
 from bpfasm.lab.files import HERE, Files, walk
@@ -50,7 +50,19 @@ _PROJECT = ("bpfasm", "examples", "lessons", "tests", "tools", "bench", "pyproje
 _TOO_LARGE = 8 << 20
 
 #: The modules of this package that make the parts.
-_BUILDERS = ("image", "busybox", "cpio", "files", "libraries", "modules", "objects", "packages", "packed", "python")
+_BUILDERS = (
+    "image",
+    "busybox",
+    "compiled",
+    "cpio",
+    "files",
+    "libraries",
+    "modules",
+    "objects",
+    "packages",
+    "packed",
+    "python",
+)
 
 
 class Parts(Value):
@@ -71,13 +83,10 @@ def parts(
     more_modules: Iterable[str] = (),
     packages: Iterable[str] = (),
     copy: Iterable[Path] = (),
-    userland: Path | None = None,
+    runs: Python | None = None,
 ) -> Parts:
-    """Return the parts of a guest's file system, built where needed.
-
-    ``userland`` is a folder of Debian's packages with the Python that the guest is to have in place of this one.
-    """
-    runs = python.below(userland) if userland else python.here()
+    """Return the parts of a guest's file system, built where needed; ``runs`` is its Python, by default this one."""
+    runs = runs or python.here()
     installed = fitting(distributions(packages), runs)
     return Parts(
         (
@@ -98,11 +107,11 @@ def base(runs: Python) -> Path:
         files = Files(cpio, runs.top)
         for path in (*runs.programs(), *runs.extensions(), *libraries(files, runs.binaries())):
             files.binary(path)
+        code = compiled.code({path: files.read(path) for path in runs.sources() if path.suffix == ".py"}, runs)
         for path in runs.sources():
             # Compiled alone: a guest unpacks at each start what it is given, and reads no source of the library.
-            code = files.code(path, files.read(path)) if runs.ours and path.suffix == ".py" else b""
-            if code:
-                cpio.file(str(files.reach(path).with_suffix(".pyc")), code)
+            if path in code:
+                cpio.file(str(files.reach(path).with_suffix(".pyc")), code[path])
             else:
                 files.copy(path)
         for name in ("python3", "python"):
@@ -139,8 +148,11 @@ def site_packages(found: dict[str, Distribution], runs: Python) -> Path:
         for path in runs.extensions_for_packages():
             files.binary(path)
         installed = [path for distribution in found.values() for path in paths(distribution)]
+        code = compiled.code({path: here.read(path) for path in installed if path.suffix == ".py"}, runs)
         for path in installed:
-            here.copy(path, compiled=runs.ours)
+            here.copy(path)
+            if path in code:
+                here.add_code(path, code[path], runs.tag)
         if not runs.native:
             # Another Python looks in its own folders; a .pth file there names more.
             folders = sorted({str(distribution.locate_file("")) for distribution in found.values()})
@@ -194,14 +206,18 @@ def project(runs: Python) -> Path:
 
     def build(cpio: CpioWriter) -> None:
         files = Files(cpio)
+        # pytest compiles tests its own way; the rest starts faster when it comes compiled.
+        sources = [path for path in found if path.suffix == ".py" and "tests" not in path.relative_to(top).parts]
+        code = compiled.code({path: contents[path] for path in sources}, runs)
         for path, data in contents.items():
-            # pytest compiles tests its own way; the rest starts faster when it comes compiled.
-            files.source(path, data, compiled=runs.ours and "tests" not in path.parts)
+            files.file(path, data)
+            if path in code:
+                files.add_code(path, code[path], runs.tag)
         # The guest's own. Its init has no suffix: Python looks at the first bytes to see whether it is compiled.
-        suffix = ".pyc" if runs.ours else ".py"
-        for name, source in (("init", "guest"), ("folder" + suffix, "folder"), ("unpack" + suffix, "unpack")):
-            path = Path(__file__).with_name(f"{source}.py")
-            cpio.file(f"{LAB}/{name}", files.code(path, contents[path]) if runs.ours else contents[path])
+        for name in ("guest", "folder", "unpack"):
+            path = Path(__file__).with_name(f"{name}.py")
+            place = "init" if name == "guest" else f"{name}.pyc" if path in code else f"{name}.py"
+            cpio.file(f"{LAB}/{place}", code.get(path, contents[path]))
 
     return _built("project", [digest.hexdigest(), str(top), *_marks(runs)], build, keep=4)
 
@@ -254,7 +270,8 @@ def _built(kind: str, marks: Iterable[object], build: Callable[[CpioWriter], Non
 
 
 def _marks(runs: Python) -> list[object]:
-    return [runs.version, *map(str, runs.programs()), str(runs.library), _stamp(runs.on_disk(runs.interpreter))]
+    places = [*map(str, runs.programs()), str(runs.library), *runs.compiler]
+    return [runs.version, *places, _stamp(runs.on_disk(runs.interpreter))]
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:

@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: Where Debian's loader looks, below the top of a tree.
+LIBRARY_FOLDERS = ("lib/*-linux-*", "usr/lib/*-linux-*", "lib", "usr/lib", "lib64", "usr/lib64")
+
 #: Opened by the C library by name, when a thread ends.
 _HELPER = "libgcc_s.so.1"
 
@@ -41,8 +44,8 @@ def _asked(names: list[str]) -> set[Path]:
 
 def _looked_for(files: Files, names: list[str]) -> set[Path]:
     """Read from the files what they need, and look in the folders where Debian's loader looks."""
-    patterns = ("lib/*-linux-*", "usr/lib/*-linux-*", "lib", "usr/lib", "lib64", "usr/lib64")
-    folders = [Path("/", place.relative_to(files.top)) for pattern in patterns for place in files.top.glob(pattern)]
+    places = [place for pattern in LIBRARY_FOLDERS for place in files.top.glob(pattern)]
+    folders = [Path("/", place.relative_to(files.top)) for place in places]
     found: set[Path] = set()
     waiting = [Path(name) for name in names]
     while waiting:

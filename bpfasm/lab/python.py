@@ -9,6 +9,8 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab.files import HERE, real
+from bpfasm.lab.libraries import LIBRARY_FOLDERS
+from bpfasm.lab.objects import needed
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -33,7 +35,9 @@ _WITH_PACKAGES = ("_ssl", "_hashlib", "_sqlite3")
 class Python(Value):
     """A Python: its program, its library and its extensions, as paths in the tree of files that they are in.
 
-    ``ours`` says that it runs what this Python compiles: both have one magic number in their ``.pyc`` files.
+    ``ours`` says that it runs what this Python compiles: both have one magic number in their ``.pyc`` files, which
+    have ``tag`` in their names. Where it does not, ``compiler`` are the words that start one that does, on this
+    machine, if there is one.
     """
 
     top: Path
@@ -41,7 +45,9 @@ class Python(Value):
     library: Path
     dynamic: tuple[Path, ...]
     version: str
+    tag: str
     ours: bool
+    compiler: tuple[str, ...] = ()
 
     @property
     def native(self) -> bool:
@@ -97,11 +103,15 @@ class Python(Value):
 def here() -> Python:
     """Return the Python that runs this."""
     dynamic = tuple(Path(place) for place in sys.path if place.endswith("lib-dynload"))
-    return Python(HERE, Path(sys.executable), Path(os.__file__).parent, dynamic, sys.version, ours=True)
+    tag = sys.implementation.cache_tag or ""
+    return Python(HERE, Path(sys.executable), Path(os.__file__).parent, dynamic, sys.version, tag, ours=True)
 
 
-def below(top: Path) -> Python:
-    """Return the Python of a folder of Debian's packages; raise LabError when there is none."""
+def below(top: Path, twin: Path | None = None) -> Python:
+    """Return the Python of a folder of Debian's packages; raise LabError when there is none.
+
+    ``twin`` is such a folder for this machine's processor, with the Python that compiles for it.
+    """
     names = [path.name for path in top.glob("usr/bin/python3.*") if re.fullmatch(r"python3\.\d+", path.name)]
     if not names:
         raise LabError(f"there is no Python in {top}", "remove the folder: it is fetched again", rule="lab-userland")
@@ -110,4 +120,14 @@ def below(top: Path) -> Python:
     # The magic number changes with the minor version, and stays from its first release on.
     mine = f"python{sys.version_info.major}.{sys.version_info.minor}"
     ours = name == mine and sys.implementation.name == "cpython" and sys.version_info.releaselevel == "final"
-    return Python(top, Path("/usr/bin", name), library, (library / "lib-dynload",), name, ours)
+    tag = "cpython-" + name.removeprefix("python").replace(".", "")
+    compiler = _start(below(twin)) if twin else ()
+    return Python(top, Path("/usr/bin", name), library, (library / "lib-dynload",), name, tag, ours, compiler)
+
+
+def _start(found: Python) -> tuple[str, ...]:
+    """Return the words that start a Python of a folder on this machine: by its own loader, with its own libraries."""
+    program = found.on_disk(found.interpreter)
+    loader = real(found.top, Path(needed(program.read_bytes())[0]))
+    folders = [str(place) for pattern in LIBRARY_FOLDERS for place in found.top.glob(pattern)]
+    return str(found.on_disk(loader)), "--library-path", ":".join(folders), str(program)

@@ -36,13 +36,13 @@ def main(words: list[str]) -> int:
     origin = {"mirror": arguments.mirror, "pinned": arguments.pinned}
     if arguments.to:
         bundles = [bundle.of_kernel(kernel) for kernel in wanted]
-        bundles += [bundle.of_userland(kernel.arch) for kernel in wanted if bundle.is_foreign(kernel)]
+        bundles += [bundle.of_userland(arch) for kernel in wanted for arch in bundle.userlands(kernel)]
         return _fill(arguments.to, bundles, origin, as_json=arguments.json)
     found = []
     for kernel in wanted:
         found.append(lab.fetch(kernel, renew=arguments.renew, **origin))
-        if bundle.is_foreign(kernel):
-            lab.userland(kernel.arch, **origin)
+        for arch in bundle.userlands(kernel):
+            lab.userland(arch, **origin)
     if arguments.json:
         print_json(found)
         return 0
