@@ -22,6 +22,9 @@ from bpfasm.asm.maps import (
     MapSpec as MapSpec,
     PerCpuArrayMap as PerCpuArrayMap,
     PerCpuHashMap as PerCpuHashMap,
+    PerfEventArray as PerfEventArray,
+    RingBuf as RingBuf,
+    UserRingBuf as UserRingBuf,
 )
 from bpfasm.asm.program import Program as Program, Subprog as Subprog
 from bpfasm.asm.record import Record as Record

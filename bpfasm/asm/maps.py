@@ -26,7 +26,8 @@ NAME_MAX = bpf.BPF_OBJ_NAME_LEN - 1
 class MapSpec(Value):
     """A map as it is declared: ``key`` and ``value`` are types, ``Record`` classes or sizes in bytes.
 
-    ``initial`` is what it holds after ``load()``; in a per-CPU map each CPU gets the value.
+    ``initial`` is what it holds after ``load()``; in a per-CPU map each CPU gets the value. ``record`` is what a
+    reader makes of the events in a ring or perf buffer.
     """
 
     name: str
@@ -36,6 +37,7 @@ class MapSpec(Value):
     max_entries: int
     flags: int = 0
     initial: dict[Any, Any] = {}  # noqa: RUF012  a default that nothing changes: values are frozen
+    record: Any = None
 
     def __post_init__(self) -> None:
         plain = self.name.replace("_", "a").replace(".", "a")
@@ -89,3 +91,18 @@ def PerCpuHashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: 
 def PerCpuArrayMap(name: str, *, value: Any, max_entries: int, **more: Any) -> MapSpec:
     """Declare an array in which each CPU has a value of its own."""
     return MapSpec(name, bpf.BPF_MAP_TYPE_PERCPU_ARRAY, u32, value, max_entries, **more)
+
+
+def RingBuf(name: str, *, max_entries: int, **more: Any) -> MapSpec:
+    """Declare a ring buffer for events of programs; ``max_entries`` are bytes, a power of two and whole pages."""
+    return MapSpec(name, bpf.BPF_MAP_TYPE_RINGBUF, 0, 0, max_entries, **more)
+
+
+def UserRingBuf(name: str, *, max_entries: int, **more: Any) -> MapSpec:
+    """Declare a ring buffer for messages to programs; ``max_entries`` are bytes, a power of two and whole pages."""
+    return MapSpec(name, bpf.BPF_MAP_TYPE_USER_RINGBUF, 0, 0, max_entries, **more)
+
+
+def PerfEventArray(name: str, *, max_entries: int = 0, **more: Any) -> MapSpec:
+    """Declare an array of perf events, by CPU; with ``max_entries=0`` it has room for every CPU there may be."""
+    return MapSpec(name, bpf.BPF_MAP_TYPE_PERF_EVENT_ARRAY, u32, u32, max_entries, **more)

@@ -76,6 +76,11 @@ def _closed(name: str) -> Callable[..., Any]:
     return closed
 
 
+def _entries(type: int) -> int:
+    """Return how many entries a map has whose declaration leaves that to the machine."""
+    return system.possible_cpus() if type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY else 0
+
+
 def _create(spec: MapSpec) -> int:
     """Create a map; return its fd."""
     try:
@@ -84,7 +89,7 @@ def _create(spec: MapSpec) -> int:
                 map_type=spec.type,
                 key_size=spec.key_size,
                 value_size=spec.value_size,
-                max_entries=spec.max_entries,
+                max_entries=spec.max_entries or _entries(spec.type),
                 map_flags=spec.flags,
                 map_name=object_name(spec.name),
             )

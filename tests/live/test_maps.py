@@ -254,3 +254,23 @@ def test_probing_types_of_maps():
     assert has_map_type(BPF_MAP_TYPE_STACK_TRACE) is True
     assert has_map_type(BPF_MAP_TYPE_SK_STORAGE) is None
     assert has_map_type(4000) is False
+
+
+@pytest.mark.parametrize(
+    ("declare", "type"), [(RingBuf, BPF_MAP_TYPE_RINGBUF), (UserRingBuf, BPF_MAP_TYPE_USER_RINGBUF)]
+)
+def test_a_ring_buffer_is_made(declare, type):
+    if has_map_type(type) is False:
+        pytest.skip("this kernel has no ring buffer of this kind")
+    spec = declare("ring", max_entries=8192)
+    with load(spec) as obj:
+        info = obj[spec].info()
+    assert (info["type"], info["key_size"], info["value_size"], info["max_entries"]) == (type, 0, 0, 8192)
+
+
+def test_an_array_of_perf_events_has_room_for_every_cpu():
+    spec = PerfEventArray("events")
+    with load(spec) as obj:
+        info = obj[spec].info()
+    assert (info["type"], info["key_size"], info["value_size"]) == (BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4)
+    assert info["max_entries"] == CPUS

@@ -33,8 +33,9 @@ def test_the_rest_is_ours():
     ours = {name for name in EXPORTED if not from_a_header(name)}
     assert ours == {
         "ArrayMap", "Assembled", "HashMap", "Insn", "Kprobe", "Label", "Linked", "MapSpec", "PerCpuArrayMap",
-        "PerCpuHashMap", "Program", "Record", "StackLayout", "Subprog", "Target", "assemble", "chars", "kprobe",
-        "kretprobe", "label", "link", "pad", "raw", "s16", "s32", "s64", "s8", "u16", "u32", "u64", "u8",
+        "PerCpuHashMap", "PerfEventArray", "Program", "Record", "RingBuf", "StackLayout", "Subprog", "Target",
+        "UserRingBuf", "assemble", "chars", "kprobe", "kretprobe", "label", "link", "pad", "raw", "s16", "s32", "s64",
+        "s8", "u16", "u32", "u64", "u8",
     }  # fmt: skip
 
 
