@@ -14,16 +14,27 @@ from struct import unpack_from
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
 from bpfasm.uapi.bpf import (
+    BPF_BTF_GET_FD_BY_ID,
+    BPF_BTF_GET_NEXT_ID,
+    BPF_BTF_LOAD,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
+    BPF_LINK_GET_FD_BY_ID,
+    BPF_LINK_GET_NEXT_ID,
     BPF_MAP_CREATE,
     BPF_MAP_DELETE_ELEM,
+    BPF_MAP_FREEZE,
+    BPF_MAP_GET_FD_BY_ID,
+    BPF_MAP_GET_NEXT_ID,
     BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_AND_DELETE_ELEM,
     BPF_MAP_LOOKUP_ELEM,
     BPF_MAP_UPDATE_ELEM,
     BPF_OBJ_GET,
     BPF_OBJ_GET_INFO_BY_FD,
     BPF_OBJ_PIN,
+    BPF_PROG_GET_FD_BY_ID,
+    BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
     enum_bpf_cmd,
@@ -103,6 +114,21 @@ def map_get_next_key(*, map_fd: int, key: Buffer | int, next_key: Buffer) -> Non
     Attr({"map_fd": map_fd, "key": key, "next_key": next_key}).call(BPF_MAP_GET_NEXT_KEY)
 
 
+def map_lookup_and_delete_elem(*, map_fd: int, key: Buffer | int, value: Buffer, flags: int = 0) -> None:
+    """Read the value at a key into ``value``, and delete the key. A queue and a stack have no keys: 0."""
+    Attr({"map_fd": map_fd, "key": key, "value": value, "flags": flags}).call(BPF_MAP_LOOKUP_AND_DELETE_ELEM)
+
+
+def map_freeze(map_fd: int) -> None:
+    """Make a map read-only for user space, for good. Raises EBUSY where it is being written, or frozen already."""
+    Attr({"map_fd": map_fd}).call(BPF_MAP_FREEZE)
+
+
+def btf_load(btf: Buffer, **fields: Field) -> int:
+    """Load BTF; return its fd. Fields: btf_log_buf, btf_log_size, btf_log_level."""
+    return Attr({"btf": btf, "btf_size": len(btf), **fields}).open(BPF_BTF_LOAD)
+
+
 class LoadError(OSError):
     """A program that was not loaded; ``log_true_size`` is how many bytes the verifier's whole log takes.
 
@@ -179,6 +205,34 @@ def obj_pin(fd: int, path: str) -> None:
     Attr({"bpf_fd": fd, "pathname": buffer(os.fsencode(path) + b"\0")}).call(BPF_OBJ_PIN)
 
 
-def obj_get(path: str) -> int:
-    """Return an fd of a pinned object."""
-    return Attr({"pathname": buffer(os.fsencode(path) + b"\0")}).open(BPF_OBJ_GET)
+def obj_get(path: str, file_flags: int = 0) -> int:
+    """Return an fd of a pinned object; ``file_flags`` are BPF_F_RDONLY, BPF_F_WRONLY or 0."""
+    return Attr({"pathname": buffer(os.fsencode(path) + b"\0"), "file_flags": file_flags}).open(BPF_OBJ_GET)
+
+
+#: The commands that go from id to id, and from an id to an fd, by what they are about.
+_NEXT_ID = {
+    "prog": BPF_PROG_GET_NEXT_ID,
+    "map": BPF_MAP_GET_NEXT_ID,
+    "btf": BPF_BTF_GET_NEXT_ID,
+    "link": BPF_LINK_GET_NEXT_ID,
+}
+_FD_BY_ID = {
+    "prog": (BPF_PROG_GET_FD_BY_ID, "prog_id"),
+    "map": (BPF_MAP_GET_FD_BY_ID, "map_id"),
+    "btf": (BPF_BTF_GET_FD_BY_ID, "btf_id"),
+    "link": (BPF_LINK_GET_FD_BY_ID, "link_id"),
+}
+
+
+def get_next_id(kind: str, start_id: int) -> int:
+    """Return the id after ``start_id`` of a kind: prog, map, btf or link. Raises ENOENT after the last."""
+    attr = Attr({"start_id": start_id}, least=end(union_bpf_attr, "next_id"))
+    attr.call(_NEXT_ID[kind])
+    return attr["next_id"]
+
+
+def get_fd_by_id(kind: str, id: int, open_flags: int = 0) -> int:
+    """Return an fd of a prog, map, btf or link by its id; ``open_flags`` are for a map. Raises ENOENT, EPERM."""
+    command, field = _FD_BY_ID[kind]
+    return Attr({field: id, "open_flags": open_flags}).open(command)
