@@ -13,6 +13,7 @@ from struct import unpack_from
 
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import (
     BPF_BTF_GET_FD_BY_ID,
     BPF_BTF_GET_NEXT_ID,
@@ -37,7 +38,6 @@ from bpfasm.uapi.bpf import (
     BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
-    enum_bpf_cmd,
     sizeof_union_bpf_attr,
     union_bpf_attr,
 )
@@ -78,7 +78,7 @@ class Attr:
         """Make the call; return what it returns. Raises OSError."""
         result: int = syscall(_NR_BPF, command, self.memory, self.size)
         if result < 0:
-            raise failure(errno(), enum_bpf_cmd[command])
+            raise failure(errno(), names(uapi, "bpf_cmd")[command])
         return result
 
     def open(self, command: int) -> int:

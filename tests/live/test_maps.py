@@ -300,5 +300,5 @@ def test_objects_are_found_by_their_ids():
                 assert bpf.obj_get_info_by_fd(fd, struct_bpf_map_info, sizeof_struct_bpf_map_info)["id"] == id
             finally:
                 os.close(fd)
-    with pytest.raises(FileNotFoundError):
-        bpf.get_next_id("map", 2**31)
+    with pytest.raises(FileNotFoundError, match="BPF_MAP_GET_NEXT_ID"):
+        bpf.get_next_id("map", 2**31 - 2)
