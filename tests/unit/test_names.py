@@ -32,10 +32,10 @@ def test_upper_case_is_the_kernels():
 def test_the_rest_is_ours():
     ours = {name for name in EXPORTED if not from_a_header(name)}
     assert ours == {
-        "ArrayMap", "Assembled", "HashMap", "Insn", "Kprobe", "Label", "Linked", "MapSpec", "PerCpuArrayMap",
+        "ArrayMap", "Assembled", "HashMap", "Insn", "Kfunc", "Kprobe", "Label", "Linked", "MapSpec", "PerCpuArrayMap",
         "PerCpuHashMap", "PerfEventArray", "Program", "Record", "RingBuf", "StackLayout", "Subprog", "Target",
-        "UserRingBuf", "assemble", "chars", "kprobe", "kretprobe", "label", "link", "pad", "raw", "s16", "s32", "s64",
-        "s8", "u16", "u32", "u64", "u8",
+        "UserRingBuf", "assemble", "chars", "kfunc", "kprobe", "kretprobe", "label", "link", "pad", "raw", "s16",
+        "s32", "s64", "s8", "u16", "u32", "u64", "u8",
     }  # fmt: skip
 
 
