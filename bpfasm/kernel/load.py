@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.linker import Target, assemble, link
+from bpfasm.asm.linker import Target, assemble
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.errors import AssemblyError, LinkError
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.maps import LoadedMap
-from bpfasm.kernel.programs import LoadedProgram
+from bpfasm.kernel.programs import LoadedProgram, load_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from bpfasm.kernel.owned import Owned
 
 
-def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
+def load(*items: Program | MapSpec, log_level: int = 0, lines: bool = False) -> Loaded:
     """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
 
     Each map is created once and filled with its ``initial`` values; two different maps of one name are a LinkError.
     A ``MapSpec`` among the items is created whether a program refers to it or not. With a ``log_level`` (1 path, 2
     all states, 4 statistics, added up) each LoadedProgram has the verifier's ``log``; of a refusal it is always kept.
+    With ``lines`` the kernel is told the source line of each instruction: its log and dumps show them.
     Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or
     privilege does not allow, KernelError for what else it refuses.
     """
-    programs = {id(item): item for item in items if isinstance(item, Program)}
-    assembled = [assemble(program) for program in programs.values()]
+    programs = _in_order(item for item in items if isinstance(item, Program))
+    assembled = [assemble(program) for program in programs]
     specs: dict[str, MapSpec] = {}
     for spec in [item for item in items if isinstance(item, MapSpec)] + [m for each in assembled for m in each.maps]:
         if specs.setdefault(spec.name, spec) != spec:
@@ -45,11 +46,27 @@ def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
             loaded.maps += (LoadedMap(spec),)
         target = Target(map_fds={each.spec.name: each.fd for each in loaded.maps})
         for each in assembled:
-            loaded.programs += (LoadedProgram(link(each, target), log_level),)
+            named = each.program.attach_prog
+            attach_prog = named if isinstance(named, int) else loaded[named].fd
+            types = any(other.attach_prog is each.program for other in programs)
+            loaded.programs += (
+                load_program(each, target, attach_prog, log_level=log_level, lines=lines, types=types),
+            )
     except BaseException:
         loaded.close()
         raise
     return loaded
+
+
+def _in_order(programs: Iterable[Program]) -> list[Program]:
+    """Return programs, each once, and before each the one it is to be attached to."""
+    found: dict[int, Program] = {}
+    for program in programs:
+        chain = [program]
+        while isinstance(chain[-1].attach_prog, Program):
+            chain.append(chain[-1].attach_prog)
+        found |= {id(each): each for each in reversed(chain) if id(each) not in found}
+    return list(found.values())
 
 
 class Loaded:
