@@ -115,7 +115,8 @@ def prog_info(fd: int) -> ProgInfo:
         verified_insns=about["verified_insns"],
         functions=_functions(types, arrays["func_info"]),
         lines=_lines(types, arrays["line_info"]),
-        ksyms=_column(arrays["jited_ksyms"]),
+        # What is interpreted has the interpreter's address.
+        ksyms=_column(arrays["jited_ksyms"]) if about["jited_prog_len"] else (),
         func_lens=_column(arrays["jited_func_lens"]),
         line_addresses=_column(arrays["jited_line_info"]),
         tags=tuple(tag.hex() for (tag,) in arrays["prog_tags"]),

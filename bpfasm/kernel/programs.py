@@ -171,7 +171,8 @@ def load_program(
             from bpfasm.kernel.targets import kfuncs_here
 
             target = target.replace(kfuncs=kfuncs_here(assembled.kfuncs, held))
-            more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
+            if held:
+                more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
         if program.attach_btf:
             from bpfasm.kernel.targets import attach_fields
 

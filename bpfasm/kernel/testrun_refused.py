@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EAFNOSUPPORT, EAGAIN, EFAULT, EINTR, EINVAL, EMSGSIZE, ENOSPC, ENXIO, EOPNOTSUPP
+from errno import E2BIG, EAFNOSUPPORT, EAGAIN, EFAULT, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP
 
 from bpfasm.asm.progtypes import TYPES
 from bpfasm.errors import KernelError
@@ -64,8 +64,8 @@ def refused(program: KernelProgram, error: RunError, given: set[str], room: int)
         do = "repeat it less often, or stop the timer or profiler that sends them meanwhile"
     elif number == ENXIO:
         what, do = f"the test run of {name} cannot be on that CPU", "name one that is online: /sys/devices/system/cpu"
-    elif number == EMSGSIZE:
-        what, do = f"the packet for the test run of {name} is too long", "this kernel takes less than a page"
+    elif number in (EMSGSIZE, ENOMEM):
+        what, do = f"the packet for the test run of {name} is too long", _RIGHT.get(program.type, _PACKET)
     elif number == EAFNOSUPPORT:
         what, do = f"the test run of {name} does not take this ctx", _RIGHT.get(program.type, "")
     elif number == E2BIG:

@@ -214,7 +214,11 @@ def jump_to(table, index):
 def test_tail_calls():
     """One goes to the next by its index; the last returns what the first left in the packet."""
     table = jumps(4)
-    first = Program("first", TC, [BPF_ST_MEM(BPF_W, R1, 48, 7), *jump_to(table, 1), BPF_MOV64_IMM(R0, 1), EXIT])
+    first = Program(
+        "first",
+        TC,
+        [BPF_MOV64_IMM(R2, 7), BPF_STX_MEM(BPF_W, R1, R2, 48), *jump_to(table, 1), BPF_MOV64_IMM(R0, 1), EXIT],
+    )
     second = Program("second", TC, [*jump_to(table, 3), BPF_MOV64_IMM(R0, 2), EXIT])
     third = Program("third", TC, [BPF_LDX_MEM(BPF_W, R0, R1, 48), BPF_ALU64_IMM(BPF_MUL, R0, 6), EXIT])
     with load(first, second, third) as obj:

@@ -337,7 +337,7 @@ KPROBE, SOCKET, XDP = BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_SOCKET_FILTER, BPF_PRO
         (errno.EAGAIN, XDP, ["data"], "the test run of prog was interrupted by signals 6 times", "less often"),
         (errno.EINTR, XDP, ["data"], "the test run of prog was interrupted by signals 6 times", "less often"),
         (errno.ENXIO, BPF_PROG_TYPE_RAW_TRACEPOINT, ["cpu"], "the test run of prog cannot be on that CPU", "online"),
-        (errno.EMSGSIZE, XDP, ["data"], "the packet for the test run of prog is too long", "less than a page"),
+        (errno.EMSGSIZE, XDP, ["data"], "the packet for the test run of prog is too long", "at least 14 bytes"),
         (errno.EAFNOSUPPORT, BPF_PROG_TYPE_SK_LOOKUP, ["ctx"], "the test run of prog does not take this ctx",
          "family"),
         (errno.E2BIG, XDP, ["live"], "the test run of prog was given more than it takes", "256"),
