@@ -16,7 +16,7 @@ from bpfasm.syscall import bpf, system
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi.bpf import sizeof_struct_bpf_map_info, struct_bpf_map_info
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 CPUS = system.possible_cpus()
 
