@@ -47,6 +47,8 @@ def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
         for each in assembled:
             loaded.programs += (LoadedProgram(link(each, target), log_level),)
     except BaseException:
+        for made in loaded.maps:
+            made.unpin()
         loaded.close()
         raise
     return loaded
