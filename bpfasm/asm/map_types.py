@@ -113,7 +113,7 @@ _ROWS = (
     ),
     _row(
         bpf.BPF_MAP_TYPE_STACK_TRACE, "StackTrace", "4.6", _INDEX, range(8, 64 << 10, 8),
-        ops={"lookup": "", "delete": "", "next": "", "take": "7.1"}, btf="no",
+        ops={"lookup": "", "delete": "", "next": "", "take": "6.18"}, btf="no",
         note="programs fill it: bpf_get_stackid; it has room for the next power of two",
     ),
     _row(

@@ -73,6 +73,8 @@ class LoadedMap(Owned, MapFace):
         elements = Elements(self.fd, spec.key_size, value_size, slow=slow, refusal=refusal)
         self._lookup, self._update = elements.lookup, elements.update
         self._delete, self._next_key = elements.delete, elements.next_key
+        if spec.type == uapi.BPF_MAP_TYPE_SOCKMAP:
+            self._delete = _delete_socket(elements)
         self._take, self._holds = elements.take, elements.holds
         self._batches: Batches | None = Batches(self.fd, spec.key_size, value_size, refusal=refusal)
 
@@ -230,6 +232,20 @@ def _refusal(spec: MapSpec, fd: int) -> Callable[[int, str], Exception]:
         return element_refused(spec, number, call, fd)
 
     return refusal
+
+
+def _delete_socket(elements: Elements) -> Callable[[bytes], bool]:
+    """Return the operation of a SockMap, where a key that is not there is EINVAL (sock_map_delete_elem())."""
+
+    def delete(key: bytes) -> bool:
+        try:
+            return elements.delete(key)
+        except KernelError as error:
+            if error.errno != EINVAL:
+                raise
+            return False
+
+    return delete
 
 
 def _closed(name: str) -> Callable[..., Any]:

@@ -110,14 +110,14 @@ def _what_else(spec: MapSpec) -> str:
 def has_map_type(type: int) -> bool | None:
     """Return whether this kernel has a type of map, by creating one; None where that does not tell (privileges)."""
     try:
-        os.close(create_with_types(*_sample(type)))
+        os.close(create_with_types(*sample_of(type)))
     except OSError as error:
         # A type that is not there is EINVAL before anything else is looked at (E2BIG, EBADF ... come later).
         return None if error.errno == EPERM else error.errno not in _NOT_THERE
     return True
 
 
-def _sample(type: int) -> tuple[MapSpec, dict[str, Any]]:
+def sample_of(type: int) -> tuple[MapSpec, dict[str, Any]]:
     """Return a declaration that a kernel takes if it has the type, and its fields."""
     row = type_of(type)
     page = os.sysconf("SC_PAGESIZE")
@@ -233,7 +233,7 @@ def not_frozen(map: LoadedMap, number: int) -> Exception:
 
     name = map.spec.name
     what, do = f"{name} was not frozen: {errno_name(number)}", ""
-    if number == EBUSY and frozen(map.fd):
+    if number in (EBUSY, EPERM) and frozen(map.fd):
         what, do = f"{name} is frozen already", "freeze it once"
     elif number == EBUSY:
         what = f"{name} was not frozen: it is memory that somebody may write, or being written"
