@@ -3,12 +3,13 @@
 - Upper case is the kernel's: the instruction macros of filter.h, and the constants of linux/bpf.h. A name in
   upper case exists in a kernel header with that meaning, or it does not exist here.
 - Lower case and CamelCase are ours: ``Program``, ``Subprog``, ``label``, ``HashMap``, ``Record``, ``StackLayout``,
-  ``kprobe``, ``link`` ...
+  ``kprobe``, ``kfunc``, ``link`` ...
 - ``R0`` to ``R10`` and ``FP`` are registers as the verifier prints them.
 """
 
 from bpfasm.asm.arrays import array as array
 from bpfasm.asm.attach import Kprobe as Kprobe, kprobe as kprobe, kretprobe as kretprobe
+from bpfasm.asm.kfunc import Kfunc as Kfunc, kfunc as kfunc
 from bpfasm.asm.linker import (
     Assembled as Assembled,
     Linked as Linked,
@@ -85,6 +86,6 @@ if not TYPE_CHECKING:
     # checker keeps the first, and Python the last.
     from bpfasm.isa.operands import *
 
-    _LOWER = "kprobe kretprobe assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
+    _LOWER = "kfunc kprobe kretprobe assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
     _LOWER += "array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
     __all__ = _LOWER + [name for name in list(globals()) if name[0].isupper() and name != "TYPE_CHECKING"]

@@ -6,7 +6,7 @@ import json
 import sys
 
 from bpfasm import inputs
-from bpfasm.asm import assemble, link
+from bpfasm.asm import MapSpec, assemble, link
 from bpfasm.asm.syntax import hexdump
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.isa.insn import SLOT_BYTES, Insn
@@ -82,8 +82,9 @@ def _write(given: Input, args: Namespace) -> None:
         write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
     else:
         linked = link(given.one())
-        for slot, spec in linked.unresolved:
-            print(f"note: map {spec.name} at slot {slot} is left as fd 0: load() fills it in", file=sys.stderr)
+        for slot, operand in linked.unresolved:
+            what = f"map {operand.name}" if isinstance(operand, MapSpec) else f"kernel function {operand.name}"
+            print(f"note: {what} at slot {slot} is left as 0: load() fills it in", file=sys.stderr)
         text = "".join(f"{line}\n" for line in hexdump.lines(linked.code))
         write(linked.code if args.to == "raw" else text.encode(), args.out)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.linker import link
+from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import kernel, macro
 from bpfasm.isa.insn import slots
 from bpfasm.isa.match import form_of, why_none
@@ -47,7 +48,8 @@ def _program(program: Assembled) -> dict[str, Any]:
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
         }
         if pc in symbols:
-            row["symbol"] = {"kind": "map", "name": symbols[pc].name}
+            what = "map" if isinstance(symbols[pc], MapSpec) else "kfunc"
+            row["symbol"] = {"kind": what, "name": symbols[pc].name}
         if form is None:
             row["problem"] = why_none(insn)
         insns.append(row)

@@ -2,9 +2,12 @@
 
 import pytest
 
+import bpfasm.asm
 from bpfasm.asm import *
+from bpfasm.asm.syntax import kernel, macro
 from bpfasm.errors import LabelError, LinkError
 from bpfasm.isa.insn import decode
+from bpfasm.isa.match import form_of
 
 KPROBE = BPF_PROG_TYPE_KPROBE
 NOP = BPF_MOV64_IMM(R0, 0)
@@ -240,7 +243,7 @@ def test_what_cannot_be_resolved_is_refused():
         with pytest.raises(LinkError) as caught:
             assemble(program(Insn(BPF_JMP | BPF_JA, **fields)))
         assert caught.value.rule == "unlinked"
-        assert caught.value.do == "link() knows labels, maps and subprograms"
+        assert caught.value.do == "link() knows labels, maps, subprograms and kernel functions"
 
 
 def test_every_instruction_keeps_its_line():
@@ -248,3 +251,39 @@ def test_every_instruction_keeps_its_line():
     before = [item.source for item in prog.insns if isinstance(item, Insn)]
     assert [insn.source for insn in link(prog, Target({"counts": 3})).insns] == before
     assert before[0][0] == __file__
+
+
+# Kernel functions
+
+LOCK, OWN = kfunc("bpf_rcu_read_lock"), kfunc("own", "module")
+
+
+def test_a_kernel_function_becomes_the_number_it_has_in_the_target():
+    body = [BPF_CALL_KFUNC(0, LOCK), BPF_CALL_KFUNC(0, OWN), BPF_CALL_KFUNC(0, LOCK), EXIT]
+    assembled = assemble(program(*body))
+    assert assembled.kfuncs == (LOCK, OWN)
+    assert assembled.maps == ()
+    result = link(assembled, Target(kfuncs={LOCK: (0, 71402), OWN: (1, 5)}))
+    assert [(insn.off, insn.imm) for insn in result.insns[:3]] == [(0, 71402), (1, 5), (0, 71402)]
+    assert result.insns[0] == BPF_CALL_KFUNC(0, 71402)
+    assert result.unresolved == ()
+
+
+def test_without_a_target_a_kernel_function_is_0_and_unresolved():
+    spec = counts()
+    body = [BPF_LD_MAP_FD(R1, spec), BPF_CALL_KFUNC(0, LOCK), EXIT]
+    result = link(program(*body))
+    assert result.unresolved == ((0, spec), (2, LOCK))
+    assert result.insns[1].imm == 0
+    assert link(program(*body), Target(map_fds={"counts": 5})).unresolved == ((2, LOCK),)
+    assert link(program(*body), Target(kfuncs={LOCK: (0, 7)})).unresolved == ((0, spec),)
+
+
+def test_a_kernel_function_in_text():
+    call = BPF_CALL_KFUNC(0, LOCK)
+    assert kernel.text(call, form_of(call)) == "(85) call kernel-function#bpf_rcu_read_lock"
+    for insn in (call, BPF_CALL_KFUNC(0, OWN), BPF_CALL_KFUNC(2, 71402)):
+        text = macro.text(insn, form_of(insn))
+        assert eval(text, vars(bpfasm.asm)) == insn
+    raw = BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, LOCK)
+    assert raw == call

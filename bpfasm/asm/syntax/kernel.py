@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
 from bpfasm.uapi import bpf, names
@@ -39,7 +40,7 @@ ROLES: Roles = {
     "cast": ("%s", lambda insn: f"{insn.imm >> 16 & 0xFFFF}, {insn.imm & 0xFFFF}"),
     "imm64": ("%s", _imm64),
     "helper": ("%s", lambda insn: f"{HELPERS.get(insn.imm, 'unknown')}#{insn.imm}"),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", lambda insn: insn.imm.name if isinstance(insn.imm, Kfunc) else insn.imm),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
 from bpfasm.uapi import bpf, names
@@ -28,6 +29,13 @@ def _map(insn: Insn) -> Any:
     return insn.imm
 
 
+def _kfunc(insn: Insn) -> Any:
+    if isinstance(insn.imm, Kfunc):
+        module = f', "{insn.imm.module}"' if insn.imm.module else ""
+        return f'kfunc("{insn.imm.name}"{module})'
+    return insn.imm
+
+
 ROLES: Roles = {
     "dst": ("BPF_REG_%d", 1),
     "src": ("BPF_REG_%d", 2),
@@ -47,7 +55,7 @@ ROLES: Roles = {
     "btf_id": ("%d", 4),
     "btf_fd": ("%d", 6),
     "helper": ("%s", lambda insn: HELPERS.get(insn.imm, insn.imm)),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", _kfunc),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}
