@@ -9,6 +9,7 @@
 
 from bpfasm.asm.arrays import array as array
 from bpfasm.asm.attach import Kprobe as Kprobe, kprobe as kprobe, kretprobe as kretprobe
+from bpfasm.asm.variables import Global as Global
 from bpfasm.asm.kfunc import Kfunc as Kfunc, kfunc as kfunc
 from bpfasm.asm.linker import (
     Assembled as Assembled,

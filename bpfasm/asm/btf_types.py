@@ -8,6 +8,7 @@ from bpfasm.asm.opaque import Opaque
 from bpfasm.asm.prefixes import Prefix
 from bpfasm.asm.record import Record
 from bpfasm.asm.types import Chars
+from bpfasm.asm.variables import Section
 from bpfasm.uapi.btf import BTF_INT_CHAR, BTF_INT_SIGNED
 
 TYPE_CHECKING = False
@@ -34,6 +35,11 @@ def add_type(btf: Writer, kind: Any) -> int:
         if kind.words == 1:
             return btf.add_struct(kind.struct, kind.size, [("val", word, 0)])
         return btf.add_struct(kind.struct, kind.size, [("__opaque", btf.add_array(word, kind.words), 0)])
+    if isinstance(kind, Section):
+        places = [
+            (btf.add_var(each.name, add_type(btf, each.type)), offset, each.size) for each, offset in kind.places
+        ]
+        return btf.add_datasec(kind.name, kind.size, places)
     if isinstance(kind, Handle):
         return btf.add_int(f"u{8 * kind.size}", kind.size)
     if isinstance(kind, Chars):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from errno import EACCES, EEXIST, EPERM
 from os import sysconf
-from struct import Struct
 
 from bpfasm.asm.codec import codec_of
 from bpfasm.asm.types import u8
@@ -48,33 +47,43 @@ class MapMemory:
         self.view = memoryview(memory).cast("B")
         if not writable:
             self.view = self.view.toreadonly()
+        # A view of numbers loads and stores each at once, where slices go byte by byte.
+        number: Any = self._codec.format
+        self._numbers = self.view.cast(number)[:: self._step // self._codec.size] if number else None
 
     def __len__(self) -> int:
         return self._count
 
-    def _at(self, index: int) -> int:
-        """Return where an element starts; from the end, if the index is negative."""
+    def _bytes(self, index: int) -> memoryview:
+        """Return an element's bytes; from the end, if the index is negative."""
+        at = self._checked(index) * self._step
+        return self.view[at : at + self._codec.size]
+
+    def _checked(self, index: int) -> int:
         if not -self._count <= index < self._count:
             raise IndexError(f"{self!r} has {self._count} elements")
-        return index % self._count * self._step
+        return index % self._count
 
     def __getitem__(self, index: int) -> Any:
-        at = self._at(index)
-        return self._codec.unpack(self.view[at : at + self._codec.size])
+        if self._numbers is not None:
+            return self._numbers[self._checked(index)]
+        return self._codec.unpack(self._bytes(index))
 
     def __setitem__(self, index: int, value: Any) -> None:
-        at = self._at(index)
-        self.view[at : at + self._codec.size] = self._codec.pack(value)
+        data = self._codec.pack(value)
+        if self._numbers is not None:
+            self._numbers[self._checked(index)] = self._codec.unpack(data)
+        else:
+            self._bytes(index)[:] = data
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.tolist())
 
     def tolist(self) -> list[Any]:
         """Return all elements."""
-        codec, step = self._codec, self._step
-        if codec.format:
-            each = Struct(f"={codec.format}{step - codec.size}x")
-            return [value for (value,) in each.iter_unpack(self.view[: self._count * step])]
+        if self._numbers is not None:
+            values: list[Any] = self._numbers[: self._count].tolist()
+            return values
         return [self[index] for index in range(self._count)]
 
     def __repr__(self) -> str:

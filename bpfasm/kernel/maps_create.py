@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from bpfasm.asm.opaque import Opaque
+from bpfasm.asm.variables import Section
 from bpfasm.kernel.memlock import with_memory
 from bpfasm.kernel.words import object_name
 from bpfasm.syscall import bpf, system
@@ -81,7 +82,9 @@ def _with_btf(spec: MapSpec, fields: dict[str, Any]) -> int:
     from bpfasm.btf.write import Writer
 
     btf = Writer()
-    key, value = add_type(btf, spec.key), add_type(btf, spec.value)
+    # The key of a section of variables is not told (kernel/bpf/arraymap.c array_map_check_btf()).
+    key = 0 if isinstance(spec.value, Section) else add_type(btf, spec.key)
+    value = add_type(btf, spec.value)
     fd = bpf.btf_load(buffer(btf.to_bytes()))
     try:
         return bpf.map_create(**fields, btf_fd=fd, btf_key_type_id=key, btf_value_type_id=value)

@@ -33,7 +33,7 @@ def test_the_rest_is_ours():
     ours = {name for name in EXPORTED if not from_a_header(name)}
     assert ours == {
         "Arena", "ArrayMap", "ArrayOfMaps", "Assembled", "BloomFilter", "CgroupArray", "CgroupStorage",
-        "CgrpStorage", "CpuMap", "DevMap", "DevMapHash", "HashMap", "HashOfMaps", "InodeStorage", "Insn",
+        "CgrpStorage", "CpuMap", "DevMap", "DevMapHash", "Global", "HashMap", "HashOfMaps", "InodeStorage", "Insn",
         "InsnArray", "Kfunc", "Kprobe", "Label", "Linked", "LpmTrie", "LruHashMap", "LruPerCpuHashMap", "MapSpec",
         "PerCpuArrayMap", "PerCpuCgroupStorage", "PerCpuHashMap", "PerfEventArray", "ProgArray", "Program", "Queue",
         "RHash", "Record", "ReuseportSockArray", "RingBuf", "SkStorage", "SockHash", "SockMap", "Stack",
