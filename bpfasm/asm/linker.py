@@ -12,6 +12,7 @@ from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, label_text
+from bpfasm.asm.variables import Global
 from bpfasm.errors import LabelError, LinkError
 from bpfasm.isa.insn import Insn, encode, slots
 from bpfasm.value import Value
@@ -28,12 +29,14 @@ class Target(Value):
     """What a program is linked for: a plain value that a kernel, a simulator or a lab describes itself with.
 
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
-    their module in the fd array (0 is vmlinux) and their BTF id. Where one of these is None, its operands are left
-    as 0 and listed in ``Linked.unresolved``, as in an object file.
+    their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
+    and an offset in its value. Where one of these is None, its operands are left as 0 and listed in
+    ``Linked.unresolved``, as in an object file.
     """
 
     map_fds: dict[str, int] | None = None
     kfuncs: dict[Kfunc, tuple[int, int]] | None = None
+    globals: dict[Global, tuple[str, int]] | None = None
     byteorder: ByteOrder = sys.byteorder
 
 
@@ -46,7 +49,7 @@ class Assembled(Value):
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    symbols: tuple[tuple[int, MapSpec | Kfunc], ...]
+    symbols: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -58,6 +61,11 @@ class Assembled(Value):
         """The kernel functions it calls by name, each once, in order of first use."""
         return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Kfunc)))
 
+    @property
+    def globals(self) -> tuple[Global, ...]:
+        """The variables it refers to, each once, in order of first use."""
+        return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Global)))
+
 
 class Linked(Value):
     """A program in numbers, for one target.
@@ -68,7 +76,7 @@ class Linked(Value):
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    unresolved: tuple[tuple[int, MapSpec | Kfunc], ...]
+    unresolved: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
     byteorder: ByteOrder
 
     @property
@@ -101,8 +109,9 @@ def assemble(program: Program) -> Assembled:
         labels.append(places)
 
     insns: list[Insn] = []
-    symbols: list[tuple[int, MapSpec | Kfunc]] = []
+    symbols: list[tuple[int, MapSpec | Kfunc | Global]] = []
     specs: dict[str, MapSpec] = {}
+    variables: dict[str, Global] = {}
     pc = 0
     for (name, body), places in zip(bodies, labels, strict=True):
         for insn in body:
@@ -120,6 +129,9 @@ def assemble(program: Program) -> Assembled:
                 symbols.append((pc, imm))
             elif isinstance(imm, Kfunc):
                 symbols.append((pc, imm))
+            elif isinstance(imm, Global):
+                _same_global(variables.setdefault(imm.name, imm), imm, insn)
+                symbols.append((pc, imm))
             else:
                 insn = insn.replace(imm=_distance(insn, imm, pc, places, name, bits=32))  # noqa: PLW2901
             insns.append(insn)
@@ -136,7 +148,8 @@ def link(program: Program | Assembled, target: Target | None = None) -> Linked:
     assembled = program if isinstance(program, Assembled) else assemble(program)
     target = target or Target()
     insns = tuple(_resolve(insn, target) for insn in assembled.insns)
-    left = tuple(kind for kind, known in ((MapSpec, target.map_fds), (Kfunc, target.kfuncs)) if known is None)
+    told = ((MapSpec, target.map_fds), (Kfunc, target.kfuncs), (Global, target.globals))
+    left = tuple(kind for kind, known in told if known is None)
     unresolved = tuple(symbol for symbol in assembled.symbols if isinstance(symbol[1], left))
     return Linked(assembled.program, insns, assembled.functions, unresolved, target.byteorder)
 
@@ -147,18 +160,39 @@ def _resolve(insn: Insn, target: Target) -> Insn:
         return insn
     if isinstance(operand, Kfunc):
         return _resolve_kfunc(insn, operand, target)
+    if isinstance(operand, Global):
+        return _resolve_global(insn, operand, target)
+    return insn.replace(imm=_map_fd(operand.name, insn, target))
+
+
+def _map_fd(name: str, insn: Insn, target: Target) -> int:
     if target.map_fds is None:
-        return insn.replace(imm=0)
+        return 0
     try:
-        return insn.replace(imm=target.map_fds[operand.name])
+        return target.map_fds[name]
     except KeyError:
         known = ", ".join(target.map_fds) or "none"
         raise LinkError(
-            f"the target has no map {operand.name}",
+            f"the target has no map {name}",
             f"its maps are: {known}",
             source=insn.source,
             rule="map-unknown",
         ) from None
+
+
+def _resolve_global(insn: Insn, variable: Global, target: Target) -> Insn:
+    if target.globals is None:
+        return insn.replace(imm=0)
+    try:
+        name, offset = target.globals[variable]
+    except KeyError:
+        raise LinkError(
+            f"the target has no variable {variable.name}",
+            "give its place in Target.globals, or load() the program, which makes one",
+            source=insn.source,
+            rule="global-unknown",
+        ) from None
+    return insn.replace(imm=_map_fd(name, insn, target), imm2=insn.imm2 + offset)
 
 
 def _resolve_kfunc(insn: Insn, operand: Kfunc, target: Target) -> Insn:
@@ -206,6 +240,23 @@ def _same(first: MapSpec, spec: MapSpec, insn: Insn) -> None:
         )
 
 
+def _same_global(first: Global, variable: Global, insn: Insn) -> None:
+    if first != variable:
+        raise LinkError(
+            f"two different variables are called {variable.name}",
+            "declare the variable once and use that, or give one of them another name",
+            source=insn.source,
+            rule="global-twice",
+        )
+    if not 0 <= insn.imm2 < variable.size:
+        raise LinkError(
+            f"{variable.name} has {variable.size} bytes, and offset {insn.imm2} is not in it",
+            "give the offset of a field, or 0",
+            source=insn.source,
+            rule="global-offset",
+        )
+
+
 def _distance(
     insn: Insn, target: str | Label, pc: int, places: dict[str | Label, int], body: str, *, bits: int
 ) -> int:
@@ -216,7 +267,7 @@ def _distance(
     if not isinstance(target, str | Label):
         raise LinkError(
             f"{target!r} cannot be resolved",
-            "link() knows labels, maps, subprograms and kernel functions",
+            "link() knows labels, maps, variables, subprograms and kernel functions",
             source=insn.source,
             rule="unlinked",
         )

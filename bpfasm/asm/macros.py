@@ -32,6 +32,7 @@ from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Subprog
 from bpfasm.asm.symbols import Label
+from bpfasm.asm.variables import Global
 from bpfasm.isa.filter_h import BPF_ADDR_PERCPU, BPF_NOSPEC
 from bpfasm.isa.insn import Insn
 from bpfasm.isa.operands import (
@@ -251,9 +252,10 @@ def BPF_LD_MAP_FD(dst: Register, map_fd: MapSpec | int) -> Insn:
     return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_FD, 0, _map(map_fd), 0, 0)
 
 
-def BPF_LD_MAP_VALUE(dst: Register, map_fd: MapSpec | int, value_off: int) -> Insn:
-    """Load the address of byte ``value_off`` in the one value of an array map; takes two slots."""
-    return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_VALUE, 0, _map(map_fd), 0, imm32(value_off))
+def BPF_LD_MAP_VALUE(dst: Register, map_fd: MapSpec | Global | int, value_off: int) -> Insn:
+    """Load the address of byte ``value_off`` in the one value of an array map, or in a variable; takes two slots."""
+    field = map_fd if isinstance(map_fd, Global) else _map(map_fd)
+    return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_VALUE, 0, field, 0, imm32(value_off))
 
 
 def _map(operand: MapSpec | int) -> MapSpec | int:

@@ -17,6 +17,7 @@ from bpfasm.uapi.bpf import (
     BPF_BTF_GET_FD_BY_ID,
     BPF_BTF_GET_NEXT_ID,
     BPF_BTF_LOAD,
+    BPF_COMMON_ATTRS,
     BPF_ENABLE_STATS,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
@@ -38,7 +39,9 @@ from bpfasm.uapi.bpf import (
     BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
+    sizeof_struct_bpf_common_attr,
     sizeof_union_bpf_attr,
+    struct_bpf_common_attr,
     union_bpf_attr,
 )
 
@@ -90,6 +93,20 @@ class Attr:
 def map_create(**fields: Field) -> int:
     """Create a map; return its fd. Fields: map_type, key_size, value_size, max_entries, map_flags, map_name ..."""
     return Attr(fields).open(BPF_MAP_CREATE)
+
+
+def map_create_log(fields: dict[str, Field]) -> str:
+    """Try to create a map that was refused; return what the kernel writes about it: nothing before Linux 7.1."""
+    log = buffer(4096)
+    common = buffer(sizeof_struct_bpf_common_attr)
+    given: dict[str, Field] = {"log_buf": log, "log_size": len(log), "log_level": 1}
+    for name, value in given.items():
+        put(common, "struct bpf_common_attr", struct_bpf_common_attr, name, value)
+    attr = Attr(fields)
+    fd: int = syscall(_NR_BPF, BPF_MAP_CREATE | BPF_COMMON_ATTRS, attr.memory, attr.size, common, len(common))
+    if fd >= 0:
+        os.close(fd)
+    return log.value.decode(errors="replace")
 
 
 def map_lookup_elem(*, map_fd: int, key: Buffer, value: Buffer, flags: int = 0) -> None:

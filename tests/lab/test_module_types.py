@@ -6,7 +6,7 @@ from bpfasm import lab
 from bpfasm.lab.modules import index
 from bpfasm.lab.store import fetch
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 #: Loads tcp_bbr, which needs no other module and whose functions are kfuncs of congestion control.
 SCRIPT = """

@@ -14,7 +14,7 @@ from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import btf
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PACKET = bytes(64)
 XDP, TC = BPF_PROG_TYPE_XDP, BPF_PROG_TYPE_SCHED_CLS

@@ -24,7 +24,7 @@ from bpfasm.native import disassemble
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.kallsyms import Kallsyms
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PACKET = bytes(64)
 EXIT = BPF_EXIT_INSN()

@@ -18,7 +18,7 @@ from bpfasm.kernel.testrun_refused import runnable
 from bpfasm.syscall import system
 from bpfasm.uapi import bpf as uapi, names
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PACKET = bytes(64)
 SERIES = tuple(map(int, running_series().split(".")))

@@ -14,7 +14,7 @@ from bpfasm.kernel import load
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PACKET = bytes(range(64))
 EXIT = BPF_EXIT_INSN()

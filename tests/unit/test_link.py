@@ -5,6 +5,7 @@ import pytest
 import bpfasm.asm
 from bpfasm.asm import *
 from bpfasm.asm.syntax import kernel, macro
+from bpfasm.asm.variables import sections
 from bpfasm.errors import LabelError, LinkError
 from bpfasm.isa.insn import decode
 from bpfasm.isa.match import form_of
@@ -243,7 +244,7 @@ def test_what_cannot_be_resolved_is_refused():
         with pytest.raises(LinkError) as caught:
             assemble(program(Insn(BPF_JMP | BPF_JA, **fields)))
         assert caught.value.rule == "unlinked"
-        assert caught.value.do == "link() knows labels, maps, subprograms and kernel functions"
+        assert caught.value.do == "link() knows labels, maps, variables, subprograms and kernel functions"
 
 
 def test_every_instruction_keeps_its_line():
@@ -287,3 +288,38 @@ def test_a_kernel_function_in_text():
         assert eval(text, vars(bpfasm.asm)) == insn
     raw = BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, LOCK)
     assert raw == call
+
+
+# Variables
+
+
+def test_variables_have_places():
+    small, large, const = Global("small", u8, 1), Global("large", u64, 2), Global("const", u32, 3, const=True)
+    program = Program("prog", BPF_PROG_TYPE_XDP, [
+        BPF_LD_MAP_VALUE(R1, small, 0),
+        BPF_LD_MAP_VALUE(R1, large, 4),
+        BPF_LD_MAP_VALUE(R1, const, 0),
+        BPF_LD_MAP_VALUE(R1, small, 0),
+        BPF_EXIT_INSN(),
+    ])  # fmt: skip
+    assembled = assemble(program)
+    assert assembled.globals == (small, large, const)
+    assert assembled.maps == ()
+    data, rodata = sections(assembled.globals, {large: 7})
+    assert (data.name, data.value.places) == (".data", ((small, 0), (large, 8)))
+    assert (rodata.name, rodata.value.places) == (".rodata", ((const, 0),))
+    assert (data.flags, rodata.flags) == (BPF_F_MMAPABLE, BPF_F_MMAPABLE | BPF_F_RDONLY_PROG)
+    assert data.value.pack(data.initial[0]) == b"\1\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0"
+    assert link(program).unresolved == ((0, small), (2, large), (4, const), (6, small))
+    places = {small: (".data", 0), large: (".data", 8), const: (".rodata", 0)}
+    done = link(program, Target(map_fds={".data": 5, ".rodata": 6}, globals=places))
+    loads = [(insn.src_reg, insn.imm, insn.imm2) for insn in done.insns[:4]]
+    assert loads == [(2, 5, 0), (2, 5, 12), (2, 6, 0), (2, 5, 0)]
+    assert done.unresolved == ()
+
+
+def test_a_variable_prints_by_its_name():
+    insn = BPF_LD_MAP_VALUE(R1, Global("limit", u64), 4)
+    form = form_of(insn)
+    assert kernel.text(insn, form) == "(18) r1 = limit+4"
+    assert macro.text(insn, form) == "BPF_LD_MAP_VALUE(BPF_REG_1, limit, 4)"

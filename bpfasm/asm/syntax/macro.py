@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.variables import Global
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ HELPERS = names(bpf, "bpf_func_id")
 
 
 def _map(insn: Insn) -> Any:
-    if isinstance(insn.imm, MapSpec):
+    if isinstance(insn.imm, MapSpec | Global):
         return insn.imm.name
     if insn.imm < 0:
         raise ValueError
