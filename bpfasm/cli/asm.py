@@ -63,7 +63,11 @@ def disasm(argv: list[str]) -> int:
 
 def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     parser = Parser(verb, what, examples)
-    parser.add_argument("input", metavar="INPUT", help="FILE.py[:NAME], hex digits, raw bytes, or - (standard input)")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="FILE.py[:NAME], hex digits, raw bytes, - (standard input), id:N, tag:HEX, name:NAME, pinned:PATH",
+    )
     parser.add_argument(
         "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
     )
@@ -80,7 +84,7 @@ _WORDS = {MapSpec: "map", Global: "variable", Kfunc: "kernel function"}
 def _write(given: Input, args: Namespace) -> None:
     """Write an INPUT in the format that was asked for."""
     if args.json:
-        text = json.dumps(documents.programs(map(assemble, given.programs)), indent=1)
+        text = json.dumps(documents.programs(map(assemble, given.programs), given.names), indent=1)
         write(f"{text}\n".encode(), args.out)
     elif args.to in PRINTERS:
         write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
@@ -101,7 +105,8 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
         if len(given.programs) > 1:
             yield from [""] * bool(number)
             yield f"{'#' if args.to == 'macro' else ';'} {program.name}"
-        yield from listing(assemble(program), args.to, show_bytes=args.bytes)
+        names = given.names[number] if given.names else None
+        yield from listing(assemble(program), args.to, show_bytes=args.bytes, names=names)
     if given.rest:
         pc = sum(insn.width for insn in given.programs[0].insns if isinstance(insn, Insn))
         yield f"{pc}: {given.rest.hex()}  ; {len(given.rest)} of {SLOT_BYTES} bytes: the slot is cut short"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bpfasm.asm.linker import Assembled
+from bpfasm.asm.program import Program
 from bpfasm.asm.syntax.xlated import Names, own_functions
 from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import decode, slots
@@ -35,6 +37,12 @@ class Dump(Value):
     def name(self) -> str:
         """Its name, whole where its types say so: the kernel keeps 15 characters."""
         return full_name(self.info)
+
+
+def assembled_of(found: Dump) -> Assembled:
+    """Return a dump as a program laid out, for whatever shows one."""
+    program = Program(found.name or f"id_{found.info.id}", found.info.type, found.insns)
+    return Assembled(program, found.insns, tuple(found.names.functions.items()), ())
 
 
 def full_name(info: ProgInfo) -> str:

@@ -27,14 +27,6 @@ _INFO = {
 #: What each kind is called in a sentence.
 WORDS = {"prog": "program", "map": "map", "link": "link", "btf": "BTF object"}
 
-#: How a user names an object.
-SELECTORS = {
-    "prog": ("id", "tag", "name", "pinned"),
-    "map": ("id", "name", "pinned"),
-    "link": ("id", "pinned"),
-    "btf": ("id",),
-}
-
 
 def ids(kind: str) -> Iterator[int]:
     """Go over the ids of all programs, maps, links or BTF objects (``prog``, ``map``, ``link``, ``btf``).
@@ -70,17 +62,15 @@ def open_id(kind: str, id: int) -> int | None:
 
 def open_path(kind: str, path: str) -> int:
     """Return an fd of a pinned object. Raises InputError, FeatureMissing."""
-    for flags in (0, uapi.BPF_F_RDONLY):
+    from bpfasm.kernel.pins import open_pin
+
+    try:
+        fd = open_pin(path)
+    except KernelError as error:
         try:
-            fd = bpf.obj_get(path, flags)
-            break
-        except OSError as error:
-            number = error.errno or 0
-            if flags:
-                raise _not_opened(path, number) from None
-            # Opened for reading where that is all the file allows.
-            if number not in (EPERM, 13):
-                raise _not_opened(path, number) from None
+            fd = open_pin(path, uapi.BPF_F_RDONLY)  # that may be all that its file allows
+        except KernelError:
+            raise InputError(error.what, error.do, rule="pin") from None
     found = kind_of(fd)
     if found != kind:
         os.close(fd)
@@ -126,16 +116,6 @@ def btf_name(fd: int) -> str:
         if error.errno != E2BIG:
             raise _refused(error.errno or 0, "asking what a BTF object is") from None
     return text(room.raw)
-
-
-def _not_opened(path: str, number: int) -> Exception:
-    if number == EPERM:
-        return _refused(number, f"opening {path}")
-    return InputError(
-        f"{path} cannot be opened as a BPF object: {errno_name(number)}",
-        "it is the path of an object pinned in a bpf file system, under /sys/fs/bpf",
-        rule="object-unknown",
-    )
 
 
 def _refused(number: int, doing: str) -> FeatureMissing | KernelError:

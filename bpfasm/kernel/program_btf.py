@@ -10,9 +10,11 @@ from errno import EPERM
 from struct import Struct
 
 from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.syntax import macro
 from bpfasm.btf.write import Writer
 from bpfasm.errors import KernelError
 from bpfasm.isa.insn import LD_IMM64, slots
+from bpfasm.isa.match import form_of
 from bpfasm.kernel import ids
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf as bpf_call, system
@@ -121,7 +123,7 @@ def identifier(name: str) -> str:
 def _line_info(writer: Writer, linked: Linked) -> bytes:
     """Return a record for each instruction whose line is known, and for the first of each function.
 
-    The kernel wants one there: of a function whose line is not known, that is its name.
+    The kernel wants one there. Where the line's text is not to be had, the macro stands for it.
     """
     texts: dict[str, list[str]] = {}
     names, records = functions(linked), []
@@ -133,6 +135,6 @@ def _line_info(writer: Writer, linked: Linked) -> bytes:
         if file not in texts:
             texts[file] = (system.read(file) or "").splitlines()
         known = texts[file][line - 1].strip() if 0 < line <= len(texts[file]) else ""
-        text = known or f"{names.get(pc, '?')}"
+        text = known or macro.text(insn, form_of(insn))  # what was typed in, or comes from a string
         records.append(_LINE_INFO.pack(pc, writer.string(file), writer.string(text), line << 10))
     return b"".join(records)
