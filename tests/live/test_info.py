@@ -366,14 +366,14 @@ def test_a_pinned_object(loaded):
         ("prog", "tag", "0123456789abcdef", "there is no program with tag 0123456789abcdef"),
         ("map", "name", "no such map", "there is no map with name no such map"),
         ("btf", "id", "4000000000", "there is no BTF object with id 4000000000"),
-        ("prog", "pinned", "/nowhere", "/nowhere cannot be opened as a BPF object: ENOENT"),
-        ("prog", "pinned", "/etc/passwd", "/etc/passwd cannot be opened as a BPF object: "),
+        ("prog", "pinned", "/nowhere", "/nowhere is not in a bpf file system"),
+        ("prog", "pinned", "/etc/passwd", "/etc/passwd is no"),
     ],
 )
 def test_what_is_not_there(kind, how, what, words):
     with pytest.raises(InputError, match=re.escape(words)) as caught:
         list(select.matching(kind, how, what))
-    assert caught.value.rule == "object-unknown"
+    assert caught.value.rule == ("pin" if how == "pinned" else "object-unknown")
 
 
 def test_objects_that_vanish_while_they_are_listed(loaded, monkeypatch):
