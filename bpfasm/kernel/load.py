@@ -36,7 +36,7 @@ def load(
     A ``MapSpec`` among the items is created whether a program refers to it or not, and a ``LoadedMap`` serves where
     its declaration is meant; it stays the caller's. Programs and maps that are in the ``initial`` of a ProgArray or a
     map of maps are loaded, too. ``values`` are what variables hold at first, by ``Global`` or name. With a
-    ``log_level`` (1 path, 2 all states, 4 statistics, added up) each LoadedProgram has the verifier's ``log``; of a
+    ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram has the verifier's ``log``; of a
     refusal it is always kept. With ``lines`` the kernel is told the source line of each instruction: its log and
     dumps show them. Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel,
     machine or privilege does not allow, KernelError for what else it refuses.
