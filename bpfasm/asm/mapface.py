@@ -77,14 +77,23 @@ class MapFace:
         if spec.row.keys == "none":
             self._pack_key = _refuser(spec, "next")
 
-    def __getitem__(self, key: Any) -> Any:
+    def _read(self, key: Any) -> Any:
+        """Return the value at a key, None where there is none. Whoever has a quicker way puts it in its place."""
         value = self._lookup(self._pack_key(key))
+        return None if value is None else self._unpack_value(value)
+
+    def _write(self, key: Any, value: Any) -> None:
+        """Set the value at a key."""
+        self._update(self._pack_key(key), self._pack_value(value), 0)
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self._read(key)
         if value is None:
             raise KeyError(key)
-        return self._unpack_value(value)
+        return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._update(self._pack_key(key), self._pack_value(value), 0)
+        self._write(key, value)
 
     def __delitem__(self, key: Any) -> None:
         if not self._delete(self._pack_key(key)):
@@ -120,6 +129,9 @@ class MapFace:
 
         With BPF_F_LOCK the value is read while no program holds its spin lock.
         """
+        if not flags and cpu is None:
+            value = self._read(key)
+            return default if value is None else value
         value = self._lookup(self._pack_key(key), flags)
         if value is None:
             return default
