@@ -162,11 +162,17 @@ class Record(metaclass=_RecordClass):
 
 def _maker(record: type[Record]) -> Callable[[Iterable[tuple[Any, ...]]], list[Any]]:
     """Return what makes records of rows: a function of this record alone, 0.3 us each where a loop takes 0.7."""
-    values = [f"v{number}" for number in range(len(record.fields))]
-    items = (
-        f"{field.name!r}: {value}.partition(zero)[0]" if isinstance(field.type, Chars) else f"{field.name!r}: {value}"
-        for field, value in zip(record.fields, values, strict=True)
-    )
+    names: dict[str, Any] = {"cls": record, "new": object.__new__, "zero": b"\0"}
+    values, items = [], []
+    for number, field in enumerate(record.fields):
+        value = f"v{number}"
+        values.append(value)
+        if isinstance(field.type, Chars):
+            value += ".partition(zero)[0]"
+        elif field.type.of_bytes:
+            names[f"unpack{number}"] = field.type.unpack
+            value = f"unpack{number}({value})"
+        items.append(f"{field.name!r}: {value}")
     source = f"""
 def make(rows):
     records = []
@@ -177,7 +183,6 @@ def make(rows):
         add(record)
     return records
 """
-    names: dict[str, Any] = {"cls": record, "new": object.__new__, "zero": b"\0"}
     exec(source, names)
     made: Callable[[Iterable[tuple[Any, ...]]], list[Any]] = names["make"]
     return made

@@ -72,7 +72,7 @@ def shape_of(make: Any, record: Any = None) -> Shape:
         return _fixed(what.__name__, what._struct.format[1:], list if make is tuple else what.from_rows)
     if isinstance(what, Type):
         single: Callable[[Rows], list[Any]] = lambda rows: [value for (value,) in rows]  # noqa: E731
-        if make is not tuple and type(what) is not Type:
+        if what.of_bytes:
             unpack = what.unpack
             single = lambda rows: [unpack(value) for (value,) in rows]  # noqa: E731
         return _fixed(what.name, what.format, list if make is tuple else single)

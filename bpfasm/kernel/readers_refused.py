@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EACCES, EMFILE, ENODEV, ENOMEM, EPERM
 
 from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
-from bpfasm.kernel.privilege import not_permitted
+from bpfasm.kernel.privilege import event_not_permitted
 from bpfasm.kernel.words import errno_name, map_type
 
 TYPE_CHECKING = False
@@ -89,7 +89,7 @@ def none_online(spec: MapSpec) -> KernelError:
 def not_opened(spec: MapSpec, cpu: int, number: int) -> BpfasmError:
     """Say why a perf event was not opened."""
     if number in (EACCES, EPERM):
-        return not_permitted(f"opening a perf buffer for {spec.name}", ("CAP_PERFMON",), errno_name(number))
+        return event_not_permitted(f"opening a perf buffer for {spec.name}", errno_name(number))
     do = "close files, or read fewer CPUs (cpus=...)" if number == EMFILE else "see which CPUs are online: lscpu"
     return KernelError(
         number,

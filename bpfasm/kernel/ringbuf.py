@@ -33,9 +33,7 @@ class RingReader(Reader):
     Raises KernelError, FeatureMissing; RecordError for a ``make`` that is none.
     """
 
-    def __init__(
-        self, map: LoadedMap, *more: LoadedMap, make: Any = None, lost: LoadedMap | None = None
-    ) -> None:
+    def __init__(self, map: LoadedMap, *more: LoadedMap, make: Any = None, lost: LoadedMap | None = None) -> None:
         maps = (map, *more)
         for each in maps:
             if each.spec.type != BPF_MAP_TYPE_RINGBUF:

@@ -13,21 +13,35 @@ from struct import unpack_from
 
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import (
+    BPF_BTF_GET_FD_BY_ID,
+    BPF_BTF_GET_NEXT_ID,
+    BPF_BTF_LOAD,
+    BPF_COMMON_ATTRS,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
+    BPF_LINK_GET_FD_BY_ID,
+    BPF_LINK_GET_NEXT_ID,
     BPF_MAP_CREATE,
     BPF_MAP_DELETE_ELEM,
+    BPF_MAP_FREEZE,
+    BPF_MAP_GET_FD_BY_ID,
+    BPF_MAP_GET_NEXT_ID,
     BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_AND_DELETE_ELEM,
     BPF_MAP_LOOKUP_ELEM,
     BPF_MAP_UPDATE_ELEM,
     BPF_OBJ_GET,
     BPF_OBJ_GET_INFO_BY_FD,
     BPF_OBJ_PIN,
+    BPF_PROG_GET_FD_BY_ID,
+    BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
-    enum_bpf_cmd,
+    sizeof_struct_bpf_common_attr,
     sizeof_union_bpf_attr,
+    struct_bpf_common_attr,
     union_bpf_attr,
 )
 
@@ -67,7 +81,7 @@ class Attr:
         """Make the call; return what it returns. Raises OSError."""
         result: int = syscall(_NR_BPF, command, self.memory, self.size)
         if result < 0:
-            raise failure(errno(), enum_bpf_cmd[command])
+            raise failure(errno(), names(uapi, "bpf_cmd")[command])
         return result
 
     def open(self, command: int) -> int:
@@ -78,6 +92,20 @@ class Attr:
 def map_create(**fields: Field) -> int:
     """Create a map; return its fd. Fields: map_type, key_size, value_size, max_entries, map_flags, map_name ..."""
     return Attr(fields).open(BPF_MAP_CREATE)
+
+
+def map_create_log(fields: dict[str, Field]) -> str:
+    """Try to create a map that was refused; return what the kernel writes about it: nothing before Linux 7.1."""
+    log = buffer(4096)
+    common = buffer(sizeof_struct_bpf_common_attr)
+    given: dict[str, Field] = {"log_buf": log, "log_size": len(log), "log_level": 1}
+    for name, value in given.items():
+        put(common, "struct bpf_common_attr", struct_bpf_common_attr, name, value)
+    attr = Attr(fields)
+    fd: int = syscall(_NR_BPF, BPF_MAP_CREATE | BPF_COMMON_ATTRS, attr.memory, attr.size, common, len(common))
+    if fd >= 0:
+        os.close(fd)
+    return log.value.decode(errors="replace")
 
 
 def map_lookup_elem(*, map_fd: int, key: Buffer, value: Buffer, flags: int = 0) -> None:
@@ -101,6 +129,21 @@ def map_get_next_key(*, map_fd: int, key: Buffer | int, next_key: Buffer) -> Non
     Raises ENOENT after the last.
     """
     Attr({"map_fd": map_fd, "key": key, "next_key": next_key}).call(BPF_MAP_GET_NEXT_KEY)
+
+
+def map_lookup_and_delete_elem(*, map_fd: int, key: Buffer | int, value: Buffer, flags: int = 0) -> None:
+    """Read the value at a key into ``value``, and delete the key. A queue and a stack have no keys: 0."""
+    Attr({"map_fd": map_fd, "key": key, "value": value, "flags": flags}).call(BPF_MAP_LOOKUP_AND_DELETE_ELEM)
+
+
+def map_freeze(map_fd: int) -> None:
+    """Make a map read-only for user space, for good. Raises EBUSY where it is being written, or frozen already."""
+    Attr({"map_fd": map_fd}).call(BPF_MAP_FREEZE)
+
+
+def btf_load(btf: Buffer, **fields: Field) -> int:
+    """Load BTF; return its fd. Fields: btf_log_buf, btf_log_size, btf_log_level."""
+    return Attr({"btf": btf, "btf_size": len(btf), **fields}).open(BPF_BTF_LOAD)
 
 
 class LoadError(OSError):
@@ -179,6 +222,34 @@ def obj_pin(fd: int, path: str) -> None:
     Attr({"bpf_fd": fd, "pathname": buffer(os.fsencode(path) + b"\0")}).call(BPF_OBJ_PIN)
 
 
-def obj_get(path: str) -> int:
-    """Return an fd of a pinned object."""
-    return Attr({"pathname": buffer(os.fsencode(path) + b"\0")}).open(BPF_OBJ_GET)
+def obj_get(path: str, file_flags: int = 0) -> int:
+    """Return an fd of a pinned object; ``file_flags`` are BPF_F_RDONLY, BPF_F_WRONLY or 0."""
+    return Attr({"pathname": buffer(os.fsencode(path) + b"\0"), "file_flags": file_flags}).open(BPF_OBJ_GET)
+
+
+#: The commands that go from id to id, and from an id to an fd, by what they are about.
+_NEXT_ID = {
+    "prog": BPF_PROG_GET_NEXT_ID,
+    "map": BPF_MAP_GET_NEXT_ID,
+    "btf": BPF_BTF_GET_NEXT_ID,
+    "link": BPF_LINK_GET_NEXT_ID,
+}
+_FD_BY_ID = {
+    "prog": (BPF_PROG_GET_FD_BY_ID, "prog_id"),
+    "map": (BPF_MAP_GET_FD_BY_ID, "map_id"),
+    "btf": (BPF_BTF_GET_FD_BY_ID, "btf_id"),
+    "link": (BPF_LINK_GET_FD_BY_ID, "link_id"),
+}
+
+
+def get_next_id(kind: str, start_id: int) -> int:
+    """Return the id after ``start_id`` of a kind: prog, map, btf or link. Raises ENOENT after the last."""
+    attr = Attr({"start_id": start_id}, least=end(union_bpf_attr, "next_id"))
+    attr.call(_NEXT_ID[kind])
+    return attr["next_id"]
+
+
+def get_fd_by_id(kind: str, id: int, open_flags: int = 0) -> int:
+    """Return an fd of a prog, map, btf or link by its id; ``open_flags`` are for a map. Raises ENOENT, EPERM."""
+    command, field = _FD_BY_ID[kind]
+    return Attr({field: id, "open_flags": open_flags}).open(command)

@@ -138,6 +138,17 @@ def set_memlock_limit(soft: int, hard: int) -> None:
     setrlimit(RLIMIT_MEMLOCK, (soft, hard))
 
 
+def file_system(path: str) -> str:
+    """Return the type of the file system that a directory is in (bpf, tmpfs ...), empty where that is unknown."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in (read("/proc/self/mountinfo") or "").splitlines():
+        place, _, rest = line.partition(" - ")
+        if place.split()[2] == wanted:
+            return rest.split()[0]
+    return ""
+
+
 def in_user_namespace() -> bool:
     """Return whether this process is in a user namespace of its own, where its capabilities reach no further."""
     # The first namespace maps every id to itself.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.linker import link
+from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import kernel, macro
+from bpfasm.asm.variables import Global
 from bpfasm.isa.insn import slots
 from bpfasm.isa.match import form_of, why_none
 from bpfasm.uapi import bpf, names
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from bpfasm.errors import BpfasmError
 
 _PROG_TYPES = names(bpf, "bpf_prog_type")
+
+#: What an operand is that only a target knows.
+_SYMBOLS = {MapSpec: "map", Global: "global", Kfunc: "kfunc"}
 
 
 def programs(assembled: Iterable[Assembled]) -> dict[str, Any]:
@@ -47,7 +53,7 @@ def _program(program: Assembled) -> dict[str, Any]:
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
         }
         if pc in symbols:
-            row["symbol"] = {"kind": "map", "name": symbols[pc].name}
+            row["symbol"] = {"kind": _SYMBOLS[type(symbols[pc])], "name": symbols[pc].name}
         if form is None:
             row["problem"] = why_none(insn)
         insns.append(row)

@@ -287,7 +287,7 @@ def test_a_program_that_is_refused_takes_all_with_it():
 
 def test_a_map_that_is_refused_takes_all_with_it():
     good = HashMap("good", key=u32, value=u64, max_entries=1)
-    bad = HashMap("bad", key=u32, value=u64, max_entries=0)
+    bad = HashMap("bad", key=u32, value=u64, max_entries=1, flags=1 << 31)
     overfull = HashMap("overfull", key=u32, value=u64, max_entries=1, initial={1: 1, 2: 2})
     before = os.listdir("/proc/self/fd")
     for last_one in (bad, overfull):

@@ -12,7 +12,7 @@ if sys.platform != "linux":
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps_refused, memlock, needs, owner, programs, refused
+from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, owner, programs, refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
@@ -308,12 +308,69 @@ def test_maps_that_are_not_permitted(machine):
         (errno.ENOENT, "BPF_MAP_UPDATE_ELEM", "table does not have this key, and the flag BPF_EXIST was given"),
         (errno.EPERM, "BPF_MAP_UPDATE_ELEM", "table does not allow BPF_MAP_UPDATE_ELEM from user space"),
         (errno.ENOMEM, "BPF_MAP_UPDATE_ELEM", "the kernel has no memory for another element of table"),
-        (524, "BPF_MAP_LOOKUP_ELEM", "table: BPF_MAP_LOOKUP_ELEM failed with ENOTSUPP"),
+        (errno.EBUSY, "BPF_MAP_UPDATE_ELEM", "table is in use by another CPU (EBUSY)"),
+        (errno.EINVAL, "BPF_MAP_UPDATE_ELEM", "table does not take this key, value or flag (EINVAL)"),
+        (errno.ERANGE, "BPF_MAP_UPDATE_ELEM", "table was given a CPU that this machine does not have"),
+        (errno.EIO, "BPF_MAP_LOOKUP_ELEM", "table: BPF_MAP_LOOKUP_ELEM failed with EIO"),
     ],
 )
 def test_elements(number, call, what):
     error = maps_refused.element_refused(SPEC, number, call)
-    assert (error.errno, error.what) == (number, what)
+    assert (error.errno, error.what, error.rule) == (number, what, "map-element")
+    assert error.do or number == errno.EIO
+
+
+@pytest.mark.parametrize(
+    ("spec", "number", "what", "do"),
+    [
+        (Queue("q", value=u32, max_entries=2), errno.E2BIG, "q is full: it holds max_entries = 2 values", "EXIST"),
+        (ArrayMap("a", value=u32, max_entries=2), errno.E2BIG, "a has no such key: an array's keys are 0", "larger"),
+        (ProgArray("p", max_entries=2), errno.EBADF, "p did not take this program (EBADF)", "program of the type"),
+        (TaskStorage("t", value=u32), errno.ENOENT, "t was given a pidfd that is gone", "again"),
+        (TaskStorage("t", value=u32), errno.EBADF, "t did not take this pidfd (EBADF)", "its keys are each the"),
+        (SockMap("s", max_entries=1), errno.EINVAL, "s did not take this socket (EINVAL)", "connected"),
+        (ReuseportSockArray("r", max_entries=1), errno.EINVAL, "r did not take this socket (EINVAL)", "REUSEPORT"),
+        (CpuMap("c", max_entries=1), errno.ENODEV, "c was given a CPU that this machine does not have", "it has "),
+        (CpuMap("c", max_entries=1), errno.EOVERFLOW, "c: a CPU's queue holds 16384 packets at most", "smaller"),
+        (DevMap("d", max_entries=1), errno.EINVAL, "d did not take this interface or program", "if_nametoindex"),
+        (LpmTrie("l", key=8, value=u32, max_entries=1), errno.ENOSPC, "l is full: it holds max_entries = 1", "LRU"),
+    ],
+)  # fmt: skip
+def test_elements_of_some_types(spec, number, what, do):
+    error = maps_refused.element_refused(spec, number, "BPF_MAP_UPDATE_ELEM")
+    assert error.errno == number
+    assert error.what.startswith(what)
+    assert do in error.do
+
+
+def test_a_cookie_that_does_not_fit():
+    spec = SockMap("s", max_entries=1).replace(value=u32)
+    assert "a socket's cookie has 8" in maps_refused.element_refused(spec, errno.ENOSPC, "BPF_MAP_LOOKUP_ELEM").what
+
+
+def test_a_command_that_this_kernel_does_not_have():
+    error = maps_refused.element_refused(SPEC, 524, "BPF_MAP_LOOKUP_AND_DELETE_ELEM")
+    assert isinstance(error, FeatureMissing)
+    assert error.rule == "no-map-command"
+    assert "has no BPF_MAP_LOOKUP_AND_DELETE_ELEM for maps of type BPF_MAP_TYPE_HASH" in error.what
+
+
+@pytest.mark.parametrize(
+    ("number", "frozen", "what"),
+    [
+        (errno.EBUSY, True, "table is frozen already"),
+        (errno.EBUSY, False, "table was not frozen: it is memory that somebody may write, or being written"),
+        (524, False, "table was not frozen: its values have a lock or timer"),
+        (errno.EIO, False, "table was not frozen: EIO"),
+    ],
+)
+def test_maps_that_were_not_frozen(monkeypatch, number, frozen, what):
+    class Loaded:
+        spec, fd = SPEC, -1
+
+    monkeypatch.setattr(maps_info, "frozen", lambda fd: frozen)
+    error = maps_refused.not_frozen(Loaded(), number)
+    assert (error.errno, error.what, error.rule) == (number, what, "map-freeze")
 
 
 # Kprobes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Subprog
 from bpfasm.asm.symbols import Label, Mark, label_text
 from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.variables import Global
 from bpfasm.isa.match import form_of
 from bpfasm.uapi import bpf, names
 
@@ -25,7 +27,7 @@ HELPERS = names(bpf, "bpf_func_id")
 
 
 def _map(insn: Insn) -> Any:
-    if isinstance(insn.imm, MapSpec):
+    if isinstance(insn.imm, MapSpec | Global):
         return insn.imm.name
     if insn.imm < 0:
         raise ValueError
@@ -37,6 +39,13 @@ def _target(operand: Any) -> Any:
     if isinstance(operand, Subprog):
         return operand.name
     return label_text(operand) if isinstance(operand, str | Label) else operand
+
+
+def _kfunc(insn: Insn) -> Any:
+    if isinstance(insn.imm, Kfunc):
+        module = f', "{insn.imm.module}"' if insn.imm.module else ""
+        return f'kfunc("{insn.imm.name}"{module})'
+    return insn.imm
 
 
 ROLES: Roles = {
@@ -58,7 +67,7 @@ ROLES: Roles = {
     "btf_id": ("%d", 4),
     "btf_fd": ("%d", 6),
     "helper": ("%s", lambda insn: HELPERS.get(insn.imm, insn.imm)),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", _kfunc),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}
