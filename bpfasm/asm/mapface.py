@@ -238,7 +238,7 @@ class MapFace:
 
     def push(self, value: Any, flags: int = 0) -> None:
         """Add a value to a queue, a stack or a BloomFilter; with BPF_EXIST a full one drops its oldest value."""
-        self._keyless("push")
+        self._keyless("push", "update")
         self._update(b"", self._pack_value(value), flags)
 
     #: A BloomFilter's word for it.
@@ -251,7 +251,7 @@ class MapFace:
 
     def peek(self) -> Any:
         """Return the value that ``pop()`` would return, and leave it there. Raises IndexError where there is none."""
-        self._keyless("peek")
+        self._keyless("peek", "lookup")
         value = self._lookup(b"")
         if value is None:
             raise IndexError(f"peek into an empty {self.spec.row.spec}")
@@ -264,9 +264,11 @@ class MapFace:
         else:
             self.update(enumerate(initial) if isinstance(initial, list | tuple) else initial)
 
-    def _keyless(self, word: str) -> None:
-        if self.spec.row.keys != "none":
-            raise _refusal(self.spec, word)
+    def _keyless(self, word: str, op: str) -> None:
+        """Refuse what is for maps without keys that have an operation."""
+        row = self.spec.row
+        if row.keys != "none" or op not in row.ops:
+            raise _refusal(self.spec, word if row.keys != "none" else op)
 
     def _pairs(self, chunks: Iterable[Chunk]) -> Iterator[Iterable[tuple[Any, Any]]]:
         """Return the elements of each chunk, ready for use."""

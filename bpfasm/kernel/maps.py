@@ -72,9 +72,7 @@ class LoadedMap(Owned, MapFace):
         slow = bool(spec.row.handle) or spec.type == uapi.BPF_MAP_TYPE_CPUMAP
         elements = Elements(self.fd, spec.key_size, value_size, slow=slow, refusal=refusal)
         self._lookup, self._update = elements.lookup, elements.update
-        self._delete, self._next_key = elements.delete, elements.next_key
-        if spec.type == uapi.BPF_MAP_TYPE_SOCKMAP:
-            self._delete = _delete_socket(elements)
+        self._delete, self._next_key = _delete_of(spec.type, elements), elements.next_key
         self._take, self._holds = elements.take, elements.holds
         self._batches: Batches | None = Batches(self.fd, spec.key_size, value_size, refusal=refusal)
 
@@ -170,6 +168,17 @@ class LoadedMap(Owned, MapFace):
             if each in self.pins:
                 self.pins.remove(each)
 
+    def put(self, key: Any, value: Any, flags: int = 0, *, cpu: int | None = None) -> None:
+        """Set the value at a key, as MapFace.put() says. Raises KernelError, FeatureMissing."""
+        try:
+            super().put(key, value, flags, cpu=cpu)
+        except KernelError as error:
+            if cpu is None or error.errno != EINVAL or not self.spec.per_cpu:
+                raise
+            from bpfasm.kernel.maps_refused import no_single_cpu
+
+            raise no_single_cpu(self.spec) from None
+
     # What MapFace does one by one, in batches.
 
     def _read_batches(self, take: bool) -> Iterator[Chunk] | None:
@@ -234,18 +243,22 @@ def _refusal(spec: MapSpec, fd: int) -> Callable[[int, str], Exception]:
     return refusal
 
 
-def _delete_socket(elements: Elements) -> Callable[[bytes], bool]:
-    """Return the operation of a SockMap, where a key that is not there is EINVAL (sock_map_delete_elem())."""
+def _delete_of(type: int, elements: Elements) -> Callable[[bytes], bool]:
+    """Return the operation that deletes a key; it tells whether there was one where the kernel says no ENOENT."""
+    if type == uapi.BPF_MAP_TYPE_SOCKMAP:  # EINVAL (sock_map_delete_elem())
 
-    def delete(key: bytes) -> bool:
-        try:
-            return elements.delete(key)
-        except KernelError as error:
-            if error.errno != EINVAL:
-                raise
-            return False
+        def delete(key: bytes) -> bool:
+            try:
+                return elements.delete(key)
+            except KernelError as error:
+                if error.errno != EINVAL:
+                    raise
+                return False
 
-    return delete
+        return delete
+    if type in (uapi.BPF_MAP_TYPE_DEVMAP, uapi.BPF_MAP_TYPE_CPUMAP):  # nothing at all
+        return lambda key: elements.lookup(key) is not None and elements.delete(key)
+    return elements.delete
 
 
 def _closed(name: str) -> Callable[..., Any]:

@@ -57,10 +57,13 @@ def spec_of(fd: int, spec: MapSpec | None = None) -> MapSpec:
     value: Any = info["value_size"]
     if row.keys == "index" and key == u32.size:
         key = u32
-    if row.handle and row.keys != "handle" and value in (4, 8):
+    if row.handle:
         from bpfasm.asm.handles import fd32, fd64
 
-        value = fd32 if value == fd32.size else fd64
+        if row.keys == "handle":
+            key = fd32
+        else:
+            value = fd32 if value == fd32.size else fd64
     return MapSpec.as_is(
         name=info["name"].rstrip(b"\0").decode() or f"map_{info['id']}",
         type=info["type"],

@@ -227,6 +227,15 @@ def _not_taken(spec: MapSpec, number: int, call: str) -> Exception:
     return KernelError(number, what, do, rule="map-element")
 
 
+def no_single_cpu(spec: MapSpec) -> FeatureMissing:
+    """Say that the value of one CPU cannot be set alone."""
+    return FeatureMissing(
+        f"{spec.name}: this kernel ({system.release()}) does not set the value of one CPU (BPF_F_CPU)",
+        "set those of all, m[key] = [...], while no program writes; or run it on Linux 7 (--on 7)",
+        rule="no-map-command",
+    )
+
+
 def not_frozen(map: LoadedMap, number: int) -> Exception:
     """Say why a map was not frozen (kernel/bpf/syscall.c map_freeze())."""
     from bpfasm.kernel.maps_info import frozen

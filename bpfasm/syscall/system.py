@@ -17,6 +17,15 @@ def read(path: str) -> str | None:
         return None
 
 
+def read_bytes(path: str) -> bytes | None:
+    """Return a file's bytes, None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def number(path: str) -> int | None:
     """Return the number in a file, None where there is none."""
     text = read(path)

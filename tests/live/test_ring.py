@@ -15,7 +15,7 @@ from bpfasm.kernel import load
 from bpfasm.kernel.ringbuf import RingReader
 from bpfasm.syscall import bpf, system
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PAGE = 4096
 CPUS = system.online_cpus()
