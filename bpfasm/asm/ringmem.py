@@ -82,7 +82,8 @@ class RingMemory:
     @property
     def available(self) -> int:
         """How many bytes wait to be read, headers and records that are still being written included."""
-        return self.producer_position - self.consumer_position
+        # A ring that overwrites may overtake who reads it between the two.
+        return max(0, self.producer_position - self.consumer_position)
 
     def ready(self) -> bool:
         """Return whether there is a record to be read."""
@@ -99,13 +100,13 @@ class RingMemory:
         holds no records.
         """
         self.release()
-        start: int = self.consumer_position
         end: int = self.producer[0]
-        if start == end:
+        self._order()  # the headers are at least as new as the position
+        start: int = self.consumer_position
+        if start == end or (self.overwrites and start > end):
             return
         if start > end or end - start > self.size or (start | end) & 7:
             raise self._broken(f"it is read up to {start} and written up to {end}, of {self.size} bytes")
-        self._order()  # the headers are at least as new as the position
         if self.overwrites:
             data, start, at = self._copy(start, end)
             words = data.cast("I")

@@ -172,7 +172,7 @@ def test_events_of_all_cpus_in_the_order_of_their_times(obj):
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
 def test_in_order_while_all_cpus_go_on(obj):
-    each = 20_000
+    each = 5000
     with obj.reader(spec, ordered=True, pages=64) as reader:
         threads = [in_thread(lambda cpu=cpu: produce(obj[program], 0, each, tag=cpu, cpu=cpu)) for cpu in CPUS]
         found = []
@@ -376,14 +376,14 @@ def test_a_flight_recorder_puts_cpus_in_order(obj):
 
 def test_a_snapshot_while_programs_go_on(obj):
     with FlightRecorder(obj[spec], pages=1) as recorder:
-        thread = in_thread(lambda: produce(obj[program], 0, 100_000, cpu=CPUS[-1]))
+        thread = in_thread(lambda: produce(obj[program], 0, 20_000, cpu=CPUS[-1]))
         while thread.is_alive():
             found = numbers(recorder.snapshot())
             assert found == sorted(set(found))
         thread.join()
         # What came while it was read is missing, and after that all are there.
-        produce(obj[program], 100_000, 100, cpu=CPUS[-1])
-        assert numbers(recorder.snapshot())[-50:] == list(range(100_050, 100_100))
+        produce(obj[program], 20_000, 100, cpu=CPUS[-1])
+        assert numbers(recorder.snapshot())[-50:] == list(range(20_050, 20_100))
 
 
 def test_a_closed_flight_recorder_does_not_answer(obj):

@@ -431,14 +431,14 @@ def test_two_threads_share_the_events(ring):
     program, reader = ring
     seen = [[], []]
     threads = [in_thread(lambda own=own: own.extend(reader.events(timeout=SOON_S))) for own in seen]
-    for start in range(0, 20_000, 50):
+    for start in range(0, 5000, 50):
         until(lambda: reader.rings[0].available < PAGE // 2)
         produce(program, start, 50)
-    until(lambda: sum(map(len, seen)) == 20_000)
+    until(lambda: sum(map(len, seen)) == 5000)
     reader.close()
     for thread in threads:
         thread.join()
-    assert sorted(numbers(seen[0] + seen[1])) == list(range(20_000))
+    assert sorted(numbers(seen[0] + seen[1])) == list(range(5000))
 
 
 def test_who_leaves_some_wakes_the_next(ring):
@@ -647,7 +647,7 @@ def test_a_ring_that_overwrites_keeps_the_newest(overwriting):
 def test_reading_while_it_is_overwritten(overwriting):
     program = by_reserve(overwriting)
     with load(program) as obj, obj.reader(overwriting) as reader:
-        thread = in_thread(lambda: produce(obj[program], 0, 200_000, cpu=CPUS[-1]))
+        thread = in_thread(lambda: produce(obj[program], 0, 50_000, cpu=CPUS[-1]))
         found = []
         while thread.is_alive():
             found += reader.drain()
@@ -655,6 +655,6 @@ def test_reading_while_it_is_overwritten(overwriting):
         found += reader.drain()
     seen = numbers(found)
     assert seen == sorted(set(seen))
-    assert seen[-1] == 199_999
+    assert seen[-1] == 49_999
     assert {(event.cpu, event.tag) for event in found} == {(CPUS[-1], 0)}
     assert len(seen) > 127

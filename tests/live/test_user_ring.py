@@ -191,18 +191,18 @@ def test_who_waits_for_room_is_woken(rings):
 def test_threads_share_a_ring(rings):
     ring, take, reader = rings
     threads = [
-        in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(500)])
+        in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(150)])
         for own in range(4)
     ]
     found = []
-    while len(found) < 2000:
+    while len(found) < 600:
         take()
         found += reader.drain()
     for thread in threads:
         thread.join()
     for own in range(4):
         assert [each.number for each in found if each.number // 1000 == own] == list(
-            range(own * 1000, own * 1000 + 500)
+            range(own * 1000, own * 1000 + 150)
         )
     assert all(each.value == each.number * 3 for each in found)
 

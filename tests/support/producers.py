@@ -15,7 +15,7 @@ from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
 
 #: The most events that one run sends.
-BURST = 256
+BURST = 64
 
 #: The longest text.
 TEXT = 128

@@ -239,6 +239,26 @@ def test_what_was_overwritten_is_passed_over():
     assert take(ring) == []
 
 
+def test_a_ring_that_overtakes_its_reader():
+    """Between its looks at where it is written and where the oldest is: nothing now, the rest next time."""
+    calls = []
+
+    def barrier():
+        calls.append(1)
+        if len(calls) == 1:
+            overwriting(ring, 8192)
+
+    ring = Ring(overwrites=True, order=barrier)
+    for number in range(20):
+        ring.write(event(number))
+    assert take(ring, EVENTS) == []
+    assert ring.memory.available == 0
+    for positions in (ring.producer, ring.consumer):  # where the model of the ring goes on
+        struct.pack_into("<Q", positions, 0, 8192)
+    ring.write(event(7))
+    assert [each.number for each in take(ring, EVENTS)] == [7]
+
+
 @pytest.mark.parametrize("oldest", [32, 96, 5 * 32, 99 * 32])
 def test_what_is_overwritten_while_it_is_copied_is_passed_over(oldest):
     """The barrier behind the copy is where the kernel moves on."""
