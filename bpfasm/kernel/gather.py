@@ -42,6 +42,8 @@ class Gathered:
         if isinstance(item, Program):
             if id(item) not in self._programs:
                 self._programs.add(id(item))
+                if isinstance(item.attach_prog, Program):
+                    self._add(item.attach_prog)  # what it is attached to is loaded before it
                 self.assembled.append(assemble(item))
                 for spec in self.assembled[-1].maps:
                     self._add(spec)

@@ -14,6 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
+from collections import defaultdict
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -22,6 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
+
+#: The locks of this cache among the threads of this process.
+_within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
@@ -52,37 +57,43 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(
-            f"no space left for the lab in {path}",
-            "make room, or name another place in XDG_CACHE_HOME",
-            rule="lab-cache",
-        )
+        return no_space(path)
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
-        "make it writable, or name another place in XDG_CACHE_HOME",
+        f"make it writable, or {_elsewhere(path)}",
         rule="lab-cache",
     )
+
+
+def no_space(path: Path) -> LabError:
+    """Return the error for a disk that is full."""
+    return LabError(f"no space left for the lab in {path}", f"make room, or {_elsewhere(path)}", rule="lab-cache")
+
+
+def _elsewhere(path: Path) -> str:
+    return "name another place in XDG_CACHE_HOME" if path.is_relative_to(root()) else "name another folder"
 
 
 @contextlib.contextmanager
 def locked(name: str, doing: str = "") -> Iterator[None]:
     """Hold the lock ``name`` of this cache for the block; say ``doing`` on stderr when another process has it.
 
-    The kernel drops the lock with its holder, however that ends.
+    The kernel drops the lock with its holder, however that ends. Threads of this process wait without a word.
     """
     path = directory("locks") / f"{name}.lock"
-    with writing(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    with _within[name]:
+        with writing(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if doing:
-                print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if doing:
+                    print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager
@@ -130,6 +141,13 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
         for old in others[:-keep]:
             old.unlink(missing_ok=True)
     return place
+
+
+def size(folder: Path) -> int:
+    """Return how many bytes the files below a folder take on the disk; 0 when there is none."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in os.walk(folder) for name in names
+    )
 
 
 def sweep() -> list[Path]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from errno import EAGAIN, EINTR
-from struct import unpack_from
 
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
@@ -19,6 +18,7 @@ from bpfasm.uapi.bpf import (
     BPF_BTF_GET_NEXT_ID,
     BPF_BTF_LOAD,
     BPF_COMMON_ATTRS,
+    BPF_ENABLE_STATS,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
     BPF_LINK_GET_FD_BY_ID,
@@ -74,8 +74,9 @@ class Attr:
                 self.size = max(self.size, last)
 
     def __getitem__(self, name: str) -> int:
-        """Return a field, as the kernel may have changed it."""
-        return get(self.memory, union_bpf_attr, name)
+        """Return a field that is a number, as the kernel may have changed it."""
+        value: int = get(self.memory, union_bpf_attr, name)
+        return value
 
     def call(self, command: int) -> int:
         """Make the call; return what it returns. Raises OSError."""
@@ -173,12 +174,18 @@ def prog_load(**fields: Field) -> tuple[int, int]:
     raise AssertionError
 
 
+class RunError(OSError):
+    """A test run that failed; of one whose data or context did not fit (ENOSPC), how many bytes they are now."""
+
+    data_size_out = 0
+    ctx_size_out = 0
+
+
 def prog_test_run(**fields: Field) -> dict[str, int]:
     """Run a program on given data; return ``retval``, ``duration`` (ns a run), ``data_size_out``, ``ctx_size_out``.
 
     Fields: prog_fd, data_in, data_size_in, data_out, data_size_out, ctx_in ..., repeat, flags, cpu, batch_size. A
-    signal cuts a run short; it is then made again, so the program may run more often than asked. Raises ENOSPC when
-    ``data_out`` is too small.
+    signal cuts a run short; it is then made again, so the program may run more often than asked. Raises RunError.
     """
     for left in reversed(range(TRIES)):
         attr = Attr({f"test.{name}": value for name, value in fields.items()})
@@ -186,25 +193,30 @@ def prog_test_run(**fields: Field) -> dict[str, int]:
             attr.call(BPF_PROG_TEST_RUN)
         except OSError as error:
             if error.errno not in (EAGAIN, EINTR) or not left:
-                raise
+                failed = RunError(*error.args)
+                failed.data_size_out, failed.ctx_size_out = attr["test.data_size_out"], attr["test.ctx_size_out"]
+                raise failed from None
         else:
             return {name: attr[f"test.{name}"] for name in ("retval", "duration", "data_size_out", "ctx_size_out")}
     raise AssertionError
 
 
-def obj_get_info_by_fd(fd: int, layout: Layout, size: int) -> dict[str, int | bytes]:
+def obj_get_info_by_fd(fd: int, layout: Layout, size: int, **given: Field) -> dict[str, int | bytes]:
     """Return what the kernel tells of an object, by the names of its struct's fields.
 
     ``layout`` and ``size`` are those of ``struct_bpf_prog_info``, ``struct_bpf_map_info`` ... A field that this
-    kernel does not have is 0.
+    kernel does not have is 0. ``given`` are fields that the kernel reads: where to put an array, and its room.
     """
     memory = buffer(size)
+    for name, value in given.items():
+        put(memory, "the info", layout, name, value)
     Attr({"info.bpf_fd": fd, "info.info_len": size, "info.info": memory}).call(BPF_OBJ_GET_INFO_BY_FD)
-    return {
-        name: unpack_from(format, memory, offset)[0]
-        for name, (offset, length, format) in layout.items()
-        if length and ":" not in format
-    }
+    return {name: get(memory, layout, name) for name, (_, length, _) in layout.items() if length}
+
+
+def enable_stats(type: int) -> int:
+    """Count what running programs costs (``type`` BPF_STATS_RUN_TIME) until the fd that is returned is closed."""
+    return Attr({"enable_stats.type": type}, least=end(union_bpf_attr, "enable_stats.type")).open(BPF_ENABLE_STATS)
 
 
 def link_create(**fields: Field) -> int:

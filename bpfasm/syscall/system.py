@@ -17,6 +17,15 @@ def read(path: str) -> str | None:
         return None
 
 
+def read_bytes(path: str) -> bytes | None:
+    """Return a file's bytes, None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def number(path: str) -> int | None:
     """Return the number in a file, None where there is none."""
     text = read(path)
@@ -80,8 +89,17 @@ def possible_cpus() -> int:
 
 def online_cpu() -> int:
     """Return a CPU that is online, the first."""
+    return online_cpus()[0]
+
+
+def online_cpus() -> list[int]:
+    """Return the CPUs that are online; they need not be the first ones."""
     text = read("/sys/devices/system/cpu/online") or "0"
-    return int(text.strip().partition(",")[0].partition("-")[0])
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
 
 
 def start_time(pid: int | str = "self") -> int | None:

@@ -10,7 +10,7 @@ from bpfasm.errors import LinkError, MapError, RecordError, VerifierError
 from bpfasm.kernel import load
 from bpfasm.kernel.maps_info import frozen
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 
 class Pair(Record):
@@ -116,7 +116,7 @@ def test_what_never_runs_is_dropped_when_a_variable_is_const():
     with load(guarded(const)) as obj:
         (loaded,) = obj.programs
         assert run(obj, loaded.program) == 1
-        assert loaded.info()["xlated_prog_len"] < len(loaded.linked.code)
+        assert loaded.info().xlated_len < len(loaded.linked.code)
     with pytest.raises(VerifierError):
         load(guarded(const), values={const: 1})
     with pytest.raises(VerifierError):

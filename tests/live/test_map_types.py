@@ -14,7 +14,7 @@ from bpfasm.syscall import bpf, system
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 ROWS = {row.spec: row for row in all_types()}
 each_type = pytest.mark.parametrize("row", list(ROWS.values()), ids=list(ROWS))

@@ -7,7 +7,7 @@ from bpfasm.kernel import LoadedMap
 from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import system
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from bpfasm.syscall import system
 from bpfasm.syscall.perf_event import perf_event_open
 from bpfasm.uapi import perf_event
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 COUNT = HashMap("count", key=u32, value=u64, max_entries=4)
 COUNTED = COUNT.replace(initial={7: 0})
@@ -81,7 +81,7 @@ def test_programs_that_are_called_by_number():
         m[0] = obj[one]
         m[3] = obj[two].fd
         assert [dispatched(obj[dispatch], number) for number in range(5)] == [1, 99, 99, 2, 99]
-        assert m.snapshot() == {0: obj[one].info()["id"], 3: obj[two].info()["id"]}
+        assert m.snapshot() == {0: obj[one].info().id, 3: obj[two].info().id}
         assert (len(m), list(m), 3 in m, 1 in m) == (2, [0, 3], True, False)
         m[0] = obj[two]
         del m[3]
@@ -107,7 +107,7 @@ def test_programs_that_are_there_from_the_start():
     with load(dispatch) as obj:
         assert [each.name for each in obj.programs] == ["dispatch", "between", "return3", "return1"]
         assert [dispatched(obj[dispatch], number) for number in range(3)] == [3, 1, 99]
-        assert obj[inner].snapshot() == {0: obj[last].info()["id"]}
+        assert obj[inner].snapshot() == {0: obj[last].info().id}
 
 
 # Maps

@@ -14,7 +14,7 @@ from bpfasm.kernel import LoadedMap, load
 from bpfasm.kernel.maps_info import frozen
 from bpfasm.syscall import system
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 SPEC = HashMap("counts", key=u32, value=u64, max_entries=8, initial={1: 10})
 

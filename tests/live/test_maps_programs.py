@@ -17,7 +17,7 @@ from bpfasm.kernel import LoadedMap, load
 from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import system
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 CPUS = system.possible_cpus()
 FILTER, RAW_TP = BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_RAW_TRACEPOINT

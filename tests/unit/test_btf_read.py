@@ -95,6 +95,7 @@ def test_names_are_found_by_kind():
     assert BTF.find("event", uapi.BTF_KIND_FUNC) == []
     assert BTF.find("vent", uapi.BTF_KIND_STRUCT) == []
     assert BTF.find("nothing", uapi.BTF_KIND_FUNC) == []
+    assert BTF.names(uapi.BTF_KIND_TYPEDEF) == {"pid_t"}
 
 
 def test_a_string_that_is_the_end_of_another_counts():
