@@ -13,7 +13,7 @@ from bpfasm.kernel import load
 from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import batch
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 MANY = 2000
 
