@@ -13,6 +13,7 @@ from struct import unpack_from
 
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import (
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
@@ -26,7 +27,6 @@ from bpfasm.uapi.bpf import (
     BPF_OBJ_PIN,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
-    enum_bpf_cmd,
     sizeof_union_bpf_attr,
     union_bpf_attr,
 )
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bpfasm.syscall.libc import Buffer
 
 _NR_BPF = NR["__NR_bpf"]
+_COMMANDS = names(uapi, "bpf_cmd")
 
 #: The verifier gives up with EAGAIN when a signal is pending. A timer that fires again and again could keep a large
 #: program from ever loading, so there is an end to it.
@@ -67,7 +68,7 @@ class Attr:
         """Make the call; return what it returns. Raises OSError."""
         result: int = syscall(_NR_BPF, command, self.memory, self.size)
         if result < 0:
-            raise failure(errno(), enum_bpf_cmd[command])
+            raise failure(errno(), _COMMANDS[command])
         return result
 
     def open(self, command: int) -> int:
