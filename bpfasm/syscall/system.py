@@ -17,6 +17,15 @@ def read(path: str) -> str | None:
         return None
 
 
+def read_start(path: str, size: int) -> str | None:
+    """Return the first ``size`` characters of a file, None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(size)
+    except OSError:
+        return None
+
+
 def number(path: str) -> int | None:
     """Return the number in a file, None where there is none."""
     text = read(path)
@@ -133,3 +142,23 @@ def in_user_namespace() -> bool:
     """Return whether this process is in a user namespace of its own, where its capabilities reach no further."""
     # The first namespace maps every id to itself.
     return (read("/proc/self/uid_map") or "0 0 4294967295").split() != ["0", "0", "4294967295"]
+
+
+#: What the kernel writes in /proc/self/mountinfo instead of these characters; the backslash comes last.
+_ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+
+
+def mounts(kind: str, mountinfo: str | None = None) -> list[str]:
+    """Return where file systems of a kind are mounted, whole ones only; the last mounted is the last.
+
+    ``mountinfo`` is the text of /proc/self/mountinfo.
+    """
+    found = []
+    for line in (read("/proc/self/mountinfo") or "" if mountinfo is None else mountinfo).splitlines():
+        mount, _, source = line.partition(" - ")
+        _, _, _, root, point, *_ = mount.split()
+        if root == "/" and source.partition(" ")[0] == kind:
+            for escape, meant in _ESCAPES:
+                point = point.replace(escape, meant)
+            found.append(point)
+    return found

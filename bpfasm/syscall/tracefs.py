@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.syscall.system import read
+from bpfasm.syscall.system import mounts, read
 
 
 def find(mountinfo: str | None = None) -> str | None:
@@ -12,20 +12,9 @@ def find(mountinfo: str | None = None) -> str | None:
 
     ``mountinfo`` is the text of /proc/self/mountinfo. A mount of a subdirectory (in some containers) does not count.
     """
-    if mountinfo is None:
-        mountinfo = read("/proc/self/mountinfo") or ""
-    debugfs = None
-    for line in mountinfo.splitlines():
-        mount, _, source = line.partition(" - ")
-        _, _, _, root, point, *_ = mount.split()
-        if root != "/":
-            continue
-        kind = source.partition(" ")[0]
-        point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        if kind == "tracefs":
-            return point
-        if kind == "debugfs":
-            debugfs = point
+    for point in mounts("tracefs", mountinfo)[:1]:
+        return point
+    debugfs = next(iter(mounts("debugfs", mountinfo)[-1:]), None)
     # The kernel mounts it there itself, but only when somebody looks.
     if debugfs and os.path.isdir(f"{debugfs}/tracing/events"):
         return f"{debugfs}/tracing"
