@@ -6,10 +6,9 @@ from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
 from bpfasm.kernel.privilege import lacking, needs_of_program, not_permitted
-from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
 from bpfasm.syscall import bpf, system
-from bpfasm.syscall.libc import ENOTSUPP, buffer
+from bpfasm.syscall.libc import ENOTSUPP
 from bpfasm.uapi import bpf as uapi
 from bpfasm.vlog.last import last
 
@@ -116,7 +115,7 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
             "this type cannot be attached by bpfasm yet",
             rule="program-type",
         )
-    if number == EINVAL and not has_prog_type(program.type):
+    if number == EINVAL and _no_such_type(program.type):
         return FeatureMissing(
             f"{what}: this kernel ({system.release()}) has no programs of type {kind}",
             f"it is too old for them or built without them; {IN_THE_LAB}",
@@ -137,17 +136,8 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     return KernelError(number, f"{what}: {words}", do, rule="program-load")
 
 
-def has_prog_type(type: int) -> bool:
-    """Return whether this kernel has a type of program: by loading one that returns 0, and if refused, the reason."""
-    from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
-    from bpfasm.isa.insn import encode
-    from bpfasm.isa.operands import R0
+def _no_such_type(type: int) -> bool:
+    from bpfasm.syscall.probe.answer import NO
+    from bpfasm.syscall.probe.programs import prog_type as ask
 
-    code = encode([BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
-    verdict = verify({"prog_type": type, "insn_cnt": 2, "insns": buffer(code), "license": buffer(b"GPL\0")})
-    if verdict.fd is not None:
-        import os
-
-        os.close(verdict.fd)
-        return True
-    return bool(verdict.log.strip()) or verdict.errno != EINVAL
+    return ask(type).state == NO
