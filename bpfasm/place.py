@@ -15,6 +15,15 @@ from bpfasm.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import TypeVar
+
+    T = TypeVar("T")
+
+#: Places of ``--on`` that are no kernel of the lab.
+NOT_THE_LABS = {"auto", "live", "sim"}
+
+#: The status of what Ctrl-C ended.
+INTERRUPTED = 130
 
 
 class Place(Value):
@@ -45,29 +54,30 @@ def run(
     (``bpfasm.kernel.needs``); ``files`` are what it reads from the current folder, copied into the guest. Returns 0,
     or the last status that is not 0.
     """
-    places = choose(on, needs)
+    return each(choose(on, needs), lambda place: here() if place.live else _in_the_lab(place, words, files))
+
+
+def each(places: Sequence[T], do: Callable[[T], int]) -> int:
+    """Do something in one place after the other, its name above it on stderr where there are several.
+
+    Returns 0, or the last status that is not 0. Ctrl-C ends the row.
+    """
     status = 0
     for place in places:
         if len(places) > 1:
             print(f"== {place}", file=sys.stderr, flush=True)
-        if place.live:
-            status = here() or status
-        else:
-            status = _in_the_lab(place, words, files) or status
+        status = do(place) or status
+        if status == INTERRUPTED:
+            break
     return status
 
 
 def choose(on: Sequence[str], needs: Iterable[str]) -> list[Place]:
     """Return the places that ``--on`` (or BPFASM_ON) names. Raises FeatureMissing where ``auto`` finds none."""
-    asked = [word for given in on or [os.environ.get("BPFASM_ON") or "auto"] for word in given.split(",") if word]
     places: list[Place] = []
-    for word in asked:
+    for word in asked(on) or ["auto"]:
         if word == "auto":
             places.append(_auto(needs))
-        elif word == "all":
-            from bpfasm import lab
-
-            places += (Place(kernel.version) for kernel in lab.kernels())
         elif word == "sim":
             raise UsageError(
                 "there is no simulator yet", "--on takes auto, live, a version of the lab, all", rule="on"
@@ -75,6 +85,30 @@ def choose(on: Sequence[str], needs: Iterable[str]) -> list[Place]:
         else:
             places.append(Place(word))
     return places
+
+
+def asked(on: Sequence[str]) -> list[str]:
+    """Return the words of ``--on``, or else of BPFASM_ON; ``all`` is the versions of the lab."""
+    found: list[str] = []
+    for word in ",".join(on or [os.environ.get("BPFASM_ON", "")]).split(","):
+        if word == "all":
+            from bpfasm import lab
+
+            found += [kernel.version for kernel in lab.kernels()]
+        elif word:
+            found.append(word)
+    return found
+
+
+def kernels(on: Sequence[str]) -> list[str]:
+    """Return the kernels of the lab that ``--on`` names; or else those that BPFASM_ON names, or the default.
+
+    Raise UsageError, or LabError, when one of them is none.
+    """
+    from bpfasm import lab
+
+    words = asked(on) if on else [word for word in asked([]) if word not in NOT_THE_LABS]
+    return [lab.find(word).version for word in words or [lab.default()]]
 
 
 def _auto(needs: Iterable[str]) -> Place:

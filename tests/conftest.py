@@ -8,6 +8,13 @@ import pytest
 
 FDS = "/proc/self/fd"
 
+
+def pytest_addoption(pluginmanager):
+    """Load the plugin of the lab from this checkout, where it is not installed."""
+    if not pluginmanager.has_plugin("bpfasm_lab"):
+        pluginmanager.import_plugin("bpfasm.testing.plugin")
+
+
 # A shell that starts us in the background has Ctrl-C ignored for all our children; the tests of Ctrl-C need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from bpfasm.errors import LabError as FetchError
-from bpfasm.lab import cache, debian
+from bpfasm.lab import cache, deb, debian, sources
 
 __all__ = ["KERNEL_SUITES", "FetchError", "fetch"]
 
@@ -25,13 +25,14 @@ def fetch(package: str, suites: tuple[str, ...], version: str = "") -> Path:
     if version and place(package, version).exists():
         return place(package, version)
     with cache.locked("apt-tools", "apt"):
-        apt = debian.prepare(cache.root() / "apt" / "+".join(suites), suites)
+        apt = debian.prepare(cache.root() / "apt" / "+".join(suites), sources.mirror(), suites)
         debian.update(apt, _quiet)
         version = version or debian.newest(apt, package)
         if not place(package, version).exists():
             with cache.workdir() as work:
-                (file,) = debian.download(apt, [debian.Package(package, version, 0, ())], work, _quiet)
-                debian.unpack(file, work / "root")
+                (found,) = debian.find(apt, "", [f"{package}={version}"])
+                debian.download(apt, [found], work, package, _quiet)
+                deb.unpack(work / found.path, work / "root")
                 cache.publish(work / "root", place(package, version))
     return place(package, version)
 

@@ -7,6 +7,7 @@ missing=
 have gcc || missing="$missing gcc libc6-dev"
 have qemu-system-x86_64 || missing="$missing qemu-system-x86"
 have llvm-mc-19 || missing="$missing llvm-19"
+have gpg || missing="$missing gnupg"
 have xz || missing="$missing xz-utils"
 if [ -n "$missing" ]; then
     if have apt-get && [ "$(id -u)" = 0 ]; then
@@ -49,7 +50,7 @@ step ruff "$venv/bin/ruff" check .
 step format "$venv/bin/ruff" format --check .
 step mypy "$venv/bin/mypy"
 step docs "$venv/bin/sphinx-build" -q -W --keep-going -b html -d "$cache/doctrees" docs "$cache/html"
-step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest"
+step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on live,all
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"
     exit 1

@@ -46,6 +46,7 @@ STATUS: tuple[tuple[type[BpfasmError], int], ...] = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_streams()
     try:
         return _verb(words)
     except BpfasmError as error:
@@ -57,6 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe went away: say nothing, and let nothing be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _open_streams() -> None:
+    """Have standard input, output and error open: the next file would get the number of one that is closed."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - open until the process ends
 
 
 def _verb(words: list[str]) -> int:

@@ -13,9 +13,11 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 from __future__ import annotations
 
 from bpfasm.lab.api import boot, capture, run
-from bpfasm.lab.matrix import Kernel, Tree, default, find, kernels
-from bpfasm.lab.session import FAILED, INTERRUPTED, TIMED_OUT, Guest, Result
-from bpfasm.lab.store import fetch
+from bpfasm.lab.errand import FAILED, INTERRUPTED, TIMED_OUT
+from bpfasm.lab.matrix import Kernel, Tree, default, everything, find, kernels, options
+from bpfasm.lab.parallel import Outcome, each
+from bpfasm.lab.session import Guest, Result
+from bpfasm.lab.store import fetch, userland
 
 __all__ = [
     "FAILED",
@@ -23,13 +25,18 @@ __all__ = [
     "TIMED_OUT",
     "Guest",
     "Kernel",
+    "Outcome",
     "Result",
     "Tree",
     "boot",
     "capture",
     "default",
+    "each",
+    "everything",
     "fetch",
     "find",
     "kernels",
+    "options",
     "run",
+    "userland",
 ]

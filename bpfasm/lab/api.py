@@ -6,9 +6,10 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, image, qemu
+from bpfasm.lab import cache, image, qemu, wire
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
+from bpfasm.lab.shares import outermost
 from bpfasm.lab.store import fetch
 
 TYPE_CHECKING = False
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bpfasm.lab.debian import Progress
-    from bpfasm.lab.session import Sink
+    from bpfasm.lab.errand import Sink
+    from bpfasm.lab.pool import Progress
 
 #: Kernel modules of every guest, where they are not built in.
 MODULES = ("virtio_pci", "virtio_console")
@@ -91,24 +92,29 @@ def run(
     stdin: int | None = None,
     stdout: Sink | None = None,
     stderr: Sink | None = None,
+    rw: Iterable[str | os.PathLike[str]] = (),
     **options: Any,
 ) -> int:
     """Boot ``kernel``, run ``argv`` in it as root, and return its exit status (128 + N when signal N ended it).
 
     - ``kernel``: a version of the matrix, the path of a vmlinuz, or None for the default; fetched when not here.
-    - ``cwd``: a folder of the guest; by default this one when it is part of the project, else the project's.
+    - ``cwd``: a folder of the guest; by default this one when it is in the project or in ``rw``, else the project's.
     - ``env``: variables added to the guest's own few.
     - ``timeout``: seconds from the command's start; past it the guest is ended and the status is 124.
     - ``stdin``: a file descriptor whose bytes the command is given; nothing by default.
     - ``stdout``, ``stderr``: what takes the bytes as they come; this process's own by default.
+    - ``rw``: folders to have in the guest at the paths they have here; what the command does in them comes back.
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 
-    Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic.
+    Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic; UsageError
+    for a command or a folder that cannot be.
     """
+    wire.words(argv)
+    rw = outermost(rw)
     with boot(kernel, **options) as guest:
-        return guest.run(argv, cwd=cwd, env=env, timeout=timeout, stdin=stdin, stdout=stdout, stderr=stderr)
+        return guest.run(argv, cwd=cwd, env=env, timeout=timeout, stdin=stdin, stdout=stdout, stderr=stderr, rw=rw)
 
 
 def capture(kernel: Kernel | str | None, argv: Sequence[str | bytes], **options: Any) -> Result:

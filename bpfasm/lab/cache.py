@@ -52,16 +52,21 @@ def writing(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> LabError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return LabError(
-            f"no space left for the lab in {path}",
-            "make room, or name another place in XDG_CACHE_HOME",
-            rule="lab-cache",
-        )
+        return no_space(path)
     return LabError(
         f"cannot write in {path}: {error.strerror or error}",
-        "make it writable, or name another place in XDG_CACHE_HOME",
+        f"make it writable, or {_elsewhere(path)}",
         rule="lab-cache",
     )
+
+
+def no_space(path: Path) -> LabError:
+    """Return the error for a disk that is full."""
+    return LabError(f"no space left for the lab in {path}", f"make room, or {_elsewhere(path)}", rule="lab-cache")
+
+
+def _elsewhere(path: Path) -> str:
+    return "name another place in XDG_CACHE_HOME" if path.is_relative_to(root()) else "name another folder"
 
 
 @contextlib.contextmanager
@@ -130,6 +135,13 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
         for old in others[:-keep]:
             old.unlink(missing_ok=True)
     return place
+
+
+def size(folder: Path) -> int:
+    """Return how many bytes the files below a folder take on the disk; 0 when there is none."""
+    return sum(
+        os.lstat(os.path.join(place, name)).st_blocks * 512 for place, _, names in os.walk(folder) for name in names
+    )
 
 
 def sweep() -> list[Path]:

@@ -17,6 +17,7 @@ else:
     import _signal
 
 PORT = "/dev/vport0p1"
+LAB = "/lab"
 MODULES = "/lab/modules/"
 CHUNK = 1 << 16
 
@@ -57,10 +58,13 @@ def main() -> None:
     uname = os.uname()
     send(port, b"R", f"{uname.release} {uname.machine}".encode())
     reader = Reader(port)
+    shared = Shared(port)
     while True:
         kind, data = reader.next()
         if kind == b"J":
-            Job(port, reader, wake, data).run()
+            Job(port, reader, wake, shared, data).run()
+        elif kind in {b"D", b"F", b"B"}:
+            shared.take(kind, data)
         elif kind in {b"Q", b""}:
             break
     os.sync()
@@ -133,7 +137,7 @@ class Reader:
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.held = b""
+        self.held = bytearray()
 
     def next(self) -> tuple[bytes, bytes]:
         """Wait for the next frame; (b"", b"") when the host is gone."""
@@ -149,8 +153,8 @@ class Reader:
         size = 5 + int.from_bytes(self.held[1:5], "little")
         if len(self.held) < 5 or len(self.held) < size:
             return None
-        frame = self.held[:1], self.held[5:size]
-        self.held = self.held[size:]
+        frame = bytes(self.held[:1]), bytes(self.held[5:size])
+        del self.held[:size]
         return frame
 
     def fill(self) -> bool:
@@ -160,44 +164,149 @@ class Reader:
         return bool(data)
 
 
-class Job:
-    """One command: its process, and the pipes between it and the host."""
+class Shared:
+    """The folders that the next job has in common with the host: how they come in, and what goes back."""
 
-    def __init__(self, port: int, reader: Reader, wake: int, request: bytes) -> None:
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.folders = []  # type: ignore[var-annotated]
+        self.problem = ""
+
+    def take(self, kind: bytes, data: bytes) -> None:
+        """Do what a frame before the job says."""
+        if kind == b"D":
+            self._open(data[0], data[1:])
+        elif data[0] < len(self.folders):
+            self.folders[data[0]].take(kind, data[1:])
+
+    def _open(self, number: int, path: bytes) -> None:
+        """Make a folder and empty it, and tell the host how much fits in."""
+        from sys import path as places
+
+        if LAB not in places:
+            places.append(LAB)
+        if TYPE_CHECKING:
+            from bpfasm.lab import folder
+        else:
+            import folder
+        if number == 0:
+            self.close()
+        try:
+            os.makedirs(path, exist_ok=True)
+            self.folders.append(folder.Folder(number, path))
+            self.folders[-1].clear()
+            space = os.statvfs(path)
+        except OSError as error:
+            self.problem = f"{os.fsdecode(path)}: {error.strerror}"
+        with open("/proc/meminfo") as file:
+            facts = dict(line.split(":") for line in file)
+        room = int(facts["MemAvailable"].split()[0]) << 10
+        if not self.problem and space.f_blocks:  # a ramfs knows no bound
+            room = min(room, space.f_bavail * space.f_frsize)
+        send(self.port, b"D", str(room).encode())
+
+    def ready(self) -> str:
+        """Take note of what is there now that all has come; return what went wrong, in words, or ""."""
+        for each in self.folders:
+            each.done()
+            for path, reason in each.lost:
+                self.problem = self.problem or f"{os.fsdecode(each.path + b'/' + path)}: {reason}"
+            each.remember()
+        return self.problem
+
+    def give_back(self) -> None:
+        """Send what has changed since."""
+        for each in self.folders:
+            for kind, data in each.changes():
+                send(self.port, kind, data)
+
+    def close(self) -> None:
+        """Forget them."""
+        for each in self.folders:
+            each.close()
+        self.folders = []
+        self.problem = ""
+
+
+class Job:
+    """One command: its process, and the pipes or the terminal between it and the host."""
+
+    def __init__(self, port: int, reader: Reader, wake: int, shared: Shared, request: bytes) -> None:
         self.port = port
         self.reader = reader
         self.wake = wake
+        self.shared = shared
         fields = request.split(b"\0")
         self.cwd = fields[0]
-        count = int(fields[1])
-        self.argv = fields[2 : 2 + count]
-        self.env = dict(field.partition(b"=")[::2] for field in fields[2 + count :] if field)
+        self.size = fields[1]
+        self.sharing = fields[2] != b"0"
+        count = int(fields[3])
+        self.argv = fields[4 : 4 + count]
+        self.env = dict(field.partition(b"=")[::2] for field in fields[4 + count :] if field)
         self.stdin = -1
+        self.terminal = -1  # the command's end of it
         self.waiting = b""
         self.status = -1
         self.over = False
 
     def run(self) -> None:
         """Start it, carry its bytes until it ends, and tell the host its status."""
-        child_in, self.stdin = os.pipe()
-        out, child_out = os.pipe()
-        err, child_err = os.pipe()
+        if not self.sharing:
+            self.shared.close()
+        problem = self.shared.ready()
+        if problem:
+            send(self.port, b"N", problem.encode(errors="surrogateescape"))
+            return
+        files, outputs = self._open_terminal() if self.size else self._open_pipes()
         os.set_blocking(self.stdin, False)
         self.pid = os.fork()
         if self.pid == 0:
-            self._become(child_in, child_out, child_err)
-        for fd in (child_in, child_out, child_err):
-            os.close(fd)
-        self._carry({out: b"O", err: b"E"})
+            self._become(files)
+        for fd in files:
+            if fd != self.terminal:
+                os.close(fd)
+        self._carry(outputs)
         self._close_stdin()
+        send(self.port, b"Z")
+        self.shared.give_back()
+        self.shared.close()
         send(self.port, b"X", str(self.status).encode())
 
-    def _become(self, child_in: int, child_out: int, child_err: int) -> None:
+    def _open_pipes(self) -> tuple[tuple[int, ...], dict[int, bytes]]:
+        child_in, self.stdin = os.pipe()
+        out, child_out = os.pipe()
+        err, child_err = os.pipe()
+        return (child_in, child_out, child_err), {out: b"O", err: b"E"}
+
+    def _open_terminal(self) -> tuple[tuple[int, ...], dict[int, bytes]]:
+        import termios
+
+        # Its own end stays open here until the command is over: a program may close it for a while.
+        ours, self.terminal = os.openpty()
+        self.stdin = os.dup(ours)
+        self._resize(self.size)
+        settings = termios.tcgetattr(self.terminal)
+        settings[0] |= 0x4000  # IUTF8: one character is erased, not one byte
+        termios.tcsetattr(self.terminal, termios.TCSANOW, settings)
+        return (self.terminal,) * 3, {ours: b"O"}
+
+    def _resize(self, size: bytes) -> None:
+        import fcntl
+
+        rows, columns = map(int, size.split())
+        # struct winsize, TIOCSWINSZ
+        fcntl.ioctl(self.stdin, 0x5414, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
+
+    def _become(self, files: tuple[int, ...]) -> None:
         """Turn this process into the command; never return."""
         status = 127
         try:
             os.setsid()
-            for fd, target in ((child_in, 0), (child_out, 1), (child_err, 2)):
+            if self.terminal >= 0:
+                import fcntl
+
+                fcntl.ioctl(self.terminal, 0x540E, 0)  # TIOCSCTTY
+            for target, fd in enumerate(files):
                 os.dup2(fd, target)
             _signal.set_wakeup_fd(-1)
             for number in (_signal.SIGPIPE, _signal.SIGXFSZ, _signal.SIGINT, _signal.SIGCHLD):
@@ -229,7 +338,7 @@ class Job:
                 if fd == self.wake:
                     self._reap()
                 elif fd in outputs:
-                    data = os.read(fd, CHUNK)
+                    data = self._read(fd)
                     if data:
                         send(self.port, outputs[fd], data)
                     else:
@@ -243,6 +352,13 @@ class Job:
                 elif fd == self.stdin:
                     poll.unregister(fd)
                     self._feed()
+
+    @staticmethod
+    def _read(fd: int) -> bytes:
+        try:
+            return os.read(fd, CHUNK)
+        except OSError:
+            return b""  # EIO: nobody has the terminal's other end
 
     def _reap(self) -> None:
         """Collect every child that has ended; as the first process we are given other processes' children too."""
@@ -264,6 +380,9 @@ class Job:
                 self.over = True
                 # What it left running would hold its pipes open: it ends with it.
                 _kill(-1, _signal.SIGKILL)
+                if self.terminal >= 0:
+                    os.close(self.terminal)
+                    self.terminal = -1
 
     def _obey(self) -> None:
         """Do what the host asks for in the frames that are here."""
@@ -278,6 +397,8 @@ class Job:
                     self._close_stdin()
             elif kind == b"S" and not self.over:
                 _kill(-self.pid, int(data))
+            elif kind == b"W" and self.stdin >= 0:
+                self._resize(data)
 
     def _feed(self) -> None:
         """Hand the command what the host sent for its stdin; ask for more when it has taken all."""
@@ -285,7 +406,7 @@ class Job:
             self.waiting = self.waiting[os.write(self.stdin, self.waiting) :]
         except BlockingIOError:
             return
-        except BrokenPipeError:
+        except OSError:
             self.waiting = b""
             self._close_stdin()
             return

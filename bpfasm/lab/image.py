@@ -141,8 +141,9 @@ def project() -> Path:
         for path, data in contents.items():
             # pytest compiles tests its own way; the rest starts faster when it comes compiled.
             _source(cpio, path, data, compiled="tests" not in path.parts)
-        init = Path(__file__).with_name("guest.py")
-        cpio.file(f"{LAB}/init.pyc", _compiled(init, contents[init]))
+        for name, source in (("init", "guest.py"), ("folder", "folder.py")):
+            path = Path(__file__).with_name(source)
+            cpio.file(f"{LAB}/{name}.pyc", _compiled(path, contents[path]))
 
     return _built("project", [digest.hexdigest(), str(top), sys.version], build, keep=4)
 

@@ -6,8 +6,8 @@ import os
 import tomllib
 from pathlib import Path
 
-from bpfasm.errors import LabError, UsageError
-from bpfasm.lab import cache
+from bpfasm.errors import UsageError
+from bpfasm.lab import bootimage, cache
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -16,25 +16,34 @@ if TYPE_CHECKING:
 
 
 class Tree(Value):
-    """A kernel on disk: its release (``uname -r``), its image, and the folder of its modules (None: it has none)."""
+    """A kernel on disk: its release (``uname -r``), its image, the folder of its modules (None: it has none).
+
+    ``busybox`` is a static busybox for the kernel's processor, or None for an image that came without one.
+    """
 
     release: str
     vmlinuz: Path
     modules: Path | None
+    busybox: Path | None = None
 
 
 class Kernel(Value):
     """A kernel the lab can boot. ``tree`` is None as long as it has not been fetched.
 
-    ``version`` is what it is asked for by: an entry of the matrix, or the path of an image.
+    ``version`` is what it is asked for by: an entry of the matrix, or the path of an image. ``arch`` is as in
+    ``uname -m``: x86_64 or aarch64. ``releases`` is a pattern of the releases it follows, looked for in ``suites``;
+    both are empty for an image. ``in_all`` says that it is one of those that ``all`` means. ``lacks`` are the names
+    in ``options()`` that its configuration does not have, without ``CONFIG_``; nothing is known of an image's.
     """
 
     version: str
     tree: Tree | None = None
     arch: str = "x86_64"
     suites: tuple[str, ...] = ()
-    package: str = ""
+    releases: str = ""
     cmdline: str = ""
+    in_all: bool = True
+    lacks: tuple[str, ...] = ()
 
     @property
     def cached(self) -> bool:
@@ -47,19 +56,49 @@ class Kernel(Value):
         return self.tree.release if self.tree else None
 
 
+class Userland(Value):
+    """A Python of Debian's for guests that cannot have this machine's: packages of these suites."""
+
+    suites: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
 def kernels() -> list[Kernel]:
-    """Return the matrix, in its order."""
+    """Return the kernels that ``all`` means, in the matrix's order."""
+    return [kernel for kernel in everything() if kernel.in_all]
+
+
+def everything() -> list[Kernel]:
+    """Return every kernel of the matrix, in its order."""
     return [
         Kernel(
             version=entry["version"],
             tree=tree_in(place(entry["version"])),
             arch=entry.get("arch", "x86_64"),
             suites=tuple(entry["suites"]),
-            package=entry["package"],
+            releases=entry["releases"],
             cmdline=entry.get("cmdline", ""),
+            in_all=entry.get("all", True),
+            lacks=tuple(entry["lacks"]),
         )
         for entry in _matrix()["kernel"]
     ]
+
+
+def options() -> dict[str, str]:
+    """Return what each option of a kernel's configuration, of those that matter here, gives to BPF."""
+    return dict(_matrix()["options"])
+
+
+def along() -> tuple[str, ...]:
+    """Return the packages that come along with each kernel."""
+    return tuple(_matrix()["along"])
+
+
+def userland() -> Userland:
+    """Return where the Python of another processor comes from."""
+    entry = _matrix()["userland"]
+    return Userland(tuple(entry["suites"]), tuple(entry["packages"]))
 
 
 def default() -> str:
@@ -76,7 +115,7 @@ def find(version: str | None) -> Kernel:
         version = default()
     if "/" in version:
         return _by_path(Path(version))
-    known = kernels()
+    known = everything()
     for kernel in known:
         if kernel.version == version:
             return kernel
@@ -94,36 +133,19 @@ def place(version: str) -> Path:
 
 
 def tree_in(folder: Path) -> Tree | None:
-    """Return the kernel unpacked below ``folder``, or None when there is none."""
-    images = [*folder.glob("boot/vmlinuz-*"), *folder.glob("usr/lib/modules/*/vmlinuz")]
-    if not images:
-        return None
-    release = release_of(images[0])
-    return Tree(release, images[0], _modules_of(release, images[0]))
-
-
-def release_of(image: Path) -> str:
-    """Return the release that a bzImage states in its header (Documentation/arch/x86/boot.rst, kernel_version)."""
-    try:
-        with image.open("rb") as file:
-            head = file.read(0x10000)
-    except OSError as error:
-        raise LabError(
-            f"cannot read the kernel {image}: {error.strerror}", "name a vmlinuz that you may read", rule="lab-kernel"
-        ) from None
-    if head[0x202:0x206] != b"HdrS":
-        raise LabError(
-            f"{image} is not a bootable x86 kernel image (bzImage)", "name a vmlinuz, as in /boot", rule="lab-kernel"
-        )
-    start = int.from_bytes(head[0x20E:0x210], "little") + 0x200
-    words = head[start : start + 256].split(b"\0")[0].split()
-    return words[0].decode(errors="replace") if words else "unknown"
+    """Return the kernel unpacked below ``folder`` as Debian packs it, or None when there is none."""
+    for image in (*folder.glob("boot/vmlinuz-*"), *folder.glob("usr/lib/modules/*/vmlinuz*")):
+        release = image.name.removeprefix("vmlinuz-") if image.parent.name == "boot" else image.parent.name
+        busybox = [path for path in (folder / "bin/busybox", folder / "usr/bin/busybox") if path.is_file()]
+        return Tree(release, image, _modules_of(release, image), busybox[0] if busybox else None)
+    return None
 
 
 def _by_path(image: Path) -> Kernel:
-    release = release_of(image)
+    found = bootimage.read(image)
     image = Path(os.path.abspath(image))
-    return Kernel(version=str(image), tree=Tree(release, image, _modules_of(release, image)))
+    tree = Tree(found.release, image, _modules_of(found.release, image))
+    return Kernel(version=str(image), tree=tree, arch=found.arch)
 
 
 def _modules_of(release: str, image: Path) -> Path | None:

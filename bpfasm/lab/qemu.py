@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import resource
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +12,7 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
+from bpfasm.lab.child import DieWithParent
 from bpfasm.lab.vmlinux import directly
 from bpfasm.value import Value
 
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
     from bpfasm.lab.matrix import Kernel
 
-_PR_SET_PDEATHSIG = 1
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
 _KVM_API_VERSION = 12
@@ -203,7 +200,7 @@ def spawn(
                 stderr=subprocess.PIPE,
                 pass_fds=[image, theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=_DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
+                preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
             ),
             ours,
         )
@@ -213,18 +210,3 @@ def spawn(
     finally:
         theirs.close()
         os.close(image)
-
-
-class _DieWithParent:
-    """In the child: have the kernel kill it when its parent is gone, however it went."""
-
-    def __init__(self) -> None:
-        # Found before the fork, where finding a library is safe.
-        self.prctl = ctypes.CDLL(None).prctl
-        self.parent = os.getpid()
-
-    def __call__(self) -> None:
-        self.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a QEMU that aborts leaves no file behind
-        if os.getppid() != self.parent:
-            os._exit(1)

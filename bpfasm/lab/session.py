@@ -7,33 +7,26 @@ import os
 import re
 import select
 import signal
+import socket
 import sys
-import threading
 import time
 from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import qemu, wire
+from bpfasm.lab.errand import Errand, sink
 from bpfasm.lab.image import project_root
+from bpfasm.lab.shares import Shares
+from bpfasm.lab.terminal import Noted, Terminal, shell
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from types import FrameType
-    from typing import Any, Protocol, Self
+    from typing import Any, Self
 
+    from bpfasm.lab.errand import Sink
     from bpfasm.lab.matrix import Kernel
-
-    class Sink(Protocol):
-        """Where output goes: anything with a ``write`` for bytes."""
-
-        def write(self, data: bytes, /) -> Any:
-            """Take some bytes."""
-
-
-#: Statuses that are the lab's own, as in the contract with users.
-TIMED_OUT, FAILED, INTERRUPTED = 124, 125, 130
 
 #: Variables that a guest's command gets from here without being named.
 _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LANG", "TZ")
@@ -41,12 +34,8 @@ _PASSED_ON = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _CHUNK = 1 << 18
-_STDIN_CHUNK = 1 << 16
 _CONSOLE_BYTES = 64 << 10
 _CONSOLE_LINES = 25
-
-#: How long a command may take to end after Ctrl-C before its guest is ended.
-GRACE_S = 10.0
 
 _HEADLINE = re.compile(r"(BUG: .*|Oops: .*|general protection fault.*|Kernel panic - not syncing: .*)")
 
@@ -103,6 +92,10 @@ class Guest:
         for file in (self._port, self._serial, self._complaints):
             file.close()
 
+    def kill(self) -> None:
+        """End the guest from another thread than its own, where what it runs then fails with LabError."""
+        self._process.kill()
+
     def console(self) -> str:
         """Return the last of what the kernel wrote on its console."""
         return self._console.decode(errors="replace").replace("\r", "")
@@ -111,16 +104,16 @@ class Guest:
         """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         try:
-            with _Interrupts() as interrupts:
+            with Noted(signal.SIGINT) as noted:
                 while not self.release:
-                    frames, ready = self._wait(deadline, [interrupts.fd])
+                    frames, ready = self.wait(deadline, [noted.fd])
                     if ready:
                         raise KeyboardInterrupt
                     if not frames and time.monotonic() >= deadline:
-                        raise self._failure(f"did not come up within {timeout:g} s")
+                        raise self.failure(f"did not come up within {timeout:g} s")
                     for kind, data in frames:
                         if kind == b"R":
-                            self.release = data.split()[0].decode()
+                            self.release = data.partition(b" ")[0].decode(errors="replace")
         except BaseException:
             self.close()
             raise
@@ -135,53 +128,13 @@ class Guest:
         stdin: int | None = None,
         stdout: Sink | None = None,
         stderr: Sink | None = None,
+        rw: Iterable[str | os.PathLike[str]] = (),
     ) -> int:
         """Run one command and return its status; see ``bpfasm.lab.run``. After 124 and a panic the guest is gone."""
-        if self._over:
-            raise LabError(
-                f"the guest with kernel {self.kernel.release} is over",
-                "boot another for the next command",
-                rule="lab-over",
-            )
-        sinks = {b"O": stdout or sys.stdout.buffer, b"E": stderr or sys.stderr.buffer}
-        self._send(wire.job(argv, _folder() if cwd is None else os.fspath(cwd), _environment(env)))
-        if stdin is None:
-            self._send(wire.frame(b"I"))
-        deadline = None if timeout is None else time.monotonic() + timeout
-        may_send, interrupted = True, False
-        with _Interrupts() as interrupts:
-            while True:
-                also = [interrupts.fd] if stdin is None or not may_send else [interrupts.fd, stdin]
-                frames, ready = self._wait(deadline, also)
-                for kind, data in frames:
-                    if kind in sinks:
-                        sinks[kind].write(data)
-                        flush = getattr(sinks[kind], "flush", None)
-                        if flush:
-                            flush()
-                    elif kind == b"A":
-                        may_send = True
-                    elif kind == b"X":
-                        return int(data)
-                if interrupts.fd in ready:
-                    interrupts.clear()
-                    if interrupted:
-                        self.close()
-                        return INTERRUPTED
-                    interrupted = True
-                    print("lab: stopping the command; Ctrl-C again ends the guest", file=sys.stderr, flush=True)
-                    self._send(wire.frame(b"S", b"%d" % signal.SIGINT))
-                    deadline = time.monotonic() + GRACE_S
-                elif stdin in ready:
-                    assert stdin is not None
-                    data = os.read(stdin, _STDIN_CHUNK)
-                    self._send(wire.frame(b"I", data))
-                    may_send = False
-                    if not data:
-                        stdin = None
-                if deadline is not None and time.monotonic() >= deadline:
-                    self.close()
-                    return INTERRUPTED if interrupted else TIMED_OUT
+        with Shares(rw) as shares, Noted(signal.SIGINT) as noted:
+            job = self._job(argv, cwd, _environment(env), shares)
+            sinks = {b"O": sink(stdout, sys.stdout), b"E": sink(stderr, sys.stderr)}
+            return Errand(self, sinks, stdin, noted, shares).run(job, timeout)
 
     def capture(self, argv: Sequence[str | bytes], **options: Any) -> Result:
         """Run one command and return its status with all that it wrote; options as in ``run``."""
@@ -189,38 +142,97 @@ class Guest:
         status = self.run(argv, stdout=out, stderr=err, **options)
         return Result(status, out.getvalue(), err.getvalue())
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._port.sendall(data)
-        except OSError:
-            raise self._failure("ended before its command") from None
+    def shell(
+        self,
+        argv: Sequence[str | bytes] = (),
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        rw: Iterable[str | os.PathLike[str]] = (),
+    ) -> int:
+        """Run one command, by default a shell, in a terminal that is this process's own, and return its status.
 
-    def _wait(self, deadline: float | None, also: Sequence[int]) -> tuple[list[tuple[bytes, bytes]], set[int]]:
+        Every key goes to the command, Ctrl-C too; only Ctrl-] ends the guest, with the status 130. Standard input has
+        to be a terminal. Options as in ``run``.
+        """
+        variables = _environment(env)
+        for name in ("COLUMNS", "LINES"):  # the terminal itself knows, also when it changes
+            variables.pop(name, None)
+        signals = signal.SIGINT, signal.SIGWINCH
+        with Shares(rw) as shares, Noted(*signals) as noted, Terminal(sink(None, sys.stdout)) as terminal:
+            job = self._job(argv or shell(self.release), cwd, variables, shares, terminal.size())
+            return Errand(self, {b"O": terminal}, terminal.fd, noted, shares, terminal).run(job, timeout)
+
+    def send(self, data: bytes) -> None:
+        """Send frames; raise LabError when the guest is gone."""
+        rest = memoryview(data)
+        while rest:
+            self._listen(None, self._port.fileno(), select.POLLOUT, ())
+            try:
+                rest = rest[self._port.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise self.failure("ended before its command") from None
+
+    def wait(self, deadline: float | None, also: Sequence[int]) -> tuple[list[tuple[bytes, bytes]], set[int]]:
         """Wait until something comes; return the frames that are whole and which of the files ``also`` can be read.
 
         Both are empty when only the console spoke, or the deadline came.
         """
-        poll = select.poll()
-        port, serial, complaints = self._port.fileno(), self._serial.fileno(), self._complaints.fileno()
-        for fd in (port, serial, complaints, *also):
-            poll.register(fd, select.POLLIN)
         left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000 + 1
+        port = self._port.fileno()
+        ready = self._listen(left, port, select.POLLIN, also)
+        frames = []
+        if port in ready:
+            data = self._port.recv(_CHUNK)
+            if not data:
+                raise self.failure("ended before its command")
+            try:
+                frames = list(self._frames.feed(data))
+            except ValueError as error:
+                raise self.failure(f"sent what no guest of ours does: {error}") from None
+        elif ready >= {self._serial.fileno(), self._complaints.fileno()} and self._process.poll() is not None:
+            raise self.failure("ended before its command")
+        return frames, ready.intersection(also)
+
+    def _listen(self, left: float | None, port: int, event: int, also: Sequence[int]) -> set[int]:
+        """Wait for the port, the files ``also``, console or QEMU's words, at most ``left`` ms; return what is ready.
+
+        What the last two say is read at any time: nobody who writes there is to wait.
+        """
+        poll = select.poll()
+        serial, complaints = self._serial.fileno(), self._complaints.fileno()
+        poll.register(port, event)
+        for fd in (serial, complaints, *also):
+            poll.register(fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(left)}
         if serial in ready:
             self._console = (self._console + _read(serial))[-_CONSOLE_BYTES:]
         if complaints in ready:
             self._said = (self._said + _read(complaints))[-_CONSOLE_BYTES:]
-        frames = []
-        if port in ready:
-            data = self._port.recv(_CHUNK)
-            if not data:
-                raise self._failure("ended before its command")
-            frames = list(self._frames.feed(data))
-        elif ready >= {serial, complaints} and self._process.poll() is not None:
-            raise self._failure("ended before its command")
-        return frames, ready.intersection(also)
+        return ready
 
-    def _failure(self, what: str) -> LabError:
+    def _job(
+        self,
+        argv: Sequence[str | bytes],
+        cwd: str | os.PathLike[str] | None,
+        variables: Mapping[str, str],
+        shares: Shares,
+        terminal: tuple[int, int] | None = None,
+    ) -> bytes:
+        """Return the frame that starts a command; raise LabError when this guest takes no more."""
+        if self._over:
+            raise LabError(
+                f"the guest with kernel {self.kernel.release} is over",
+                "boot another for the next command",
+                rule="lab-over",
+            )
+        place = _folder(shares.places) if cwd is None else os.fspath(cwd)
+        return wire.job(argv, place, variables, terminal, len(shares.places))
+
+    def failure(self, what: str) -> LabError:
         """Return the error that says how this guest failed, with what its console showed last; the guest is over."""
         if not self._over:
             self._process.kill()
@@ -248,40 +260,6 @@ class Guest:
         return LabError(f"{name} {what}", f"the console's last lines:\n{shown}", rule="lab-guest")
 
 
-class _Interrupts:
-    """Turn Ctrl-C into a readable file for as long as the block lasts, so that no frame is cut in two by it.
-
-    Outside the main thread, or where Ctrl-C is ignored, the file just never has anything.
-    """
-
-    def __enter__(self) -> Self:
-        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._noted = False
-        self._previous: Any = signal.SIG_IGN
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-        if self._previous not in {signal.SIG_IGN, None}:
-            signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous not in {signal.SIG_IGN, None}:
-            signal.signal(signal.SIGINT, self._previous)
-        os.close(self.fd)
-        os.close(self._write)
-
-    def clear(self) -> None:
-        """Take what is there."""
-        _read(self.fd)
-        self._noted = False
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self._noted:
-            raise KeyboardInterrupt  # nobody is looking at the file: some write takes for ever
-        self._noted = True
-        os.write(self._write, b"!")
-
-
 def _read(fd: int) -> bytes:
     """Return what a file that does not block has now."""
     chunks = []
@@ -293,10 +271,14 @@ def _read(fd: int) -> bytes:
     return b"".join(chunks)
 
 
-def _folder() -> str:
-    """Return the folder a command starts in: this one when it is part of the project, else the project's."""
-    here, top = os.getcwd(), str(project_root())
-    return here if here == top or here.startswith(top + "/") else top
+def _folder(shared: Sequence[str]) -> str:
+    """Return the folder a command starts in: this one when the guest has it, else the project's."""
+    top = str(project_root())
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:
+        return top
+    return here if any(here == folder or here.startswith(folder + "/") for folder in (top, *shared)) else top
 
 
 def _environment(added: Mapping[str, str] | None) -> dict[str, str]:

@@ -15,6 +15,9 @@ from bpfasm.value import Value
 #: Where Debian's packages put the keys of its archives.
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
+#: The file at the top of a folder that ``bpfasm lab fetch --to`` has made.
+MARK = "bpfasm-kernels.json"
+
 _CODENAME = (
     "(?:stretch|buster|bullseye|bookworm|trixie|forky|duke|sid|unstable|testing|stable|oldstable|oldoldstable)"
 )
@@ -39,11 +42,29 @@ class Archive(Value):
     signed_by: str = ""
 
 
+class Folder(Value):
+    """A part of Debian that ``bpfasm lab fetch --to`` has made: what it holds, and the suites whose lists it has.
+
+    One that is not whole yet holds nothing.
+
+    ``holds`` has the names of what was asked for: versions of kernels, and ``userland-ARCH``. ``pinned`` are those of
+    them that it has without signed lists, by the checksums of ``pins.toml``.
+    """
+
+    holds: tuple[str, ...]
+    suites: tuple[str, ...]
+    pinned: tuple[str, ...] = ()
+
+
 class Mirror(Value):
-    """Debian as this machine sees it: the archive, and the one of security updates when there is one."""
+    """Debian as this machine sees it: the archive, and the one of security updates when there is one.
+
+    ``folder`` says what there is when it is one that ``bpfasm lab fetch --to`` has made.
+    """
 
     main: Archive
     security: Archive | None = None
+    folder: Folder | None = None
 
 
 def parse_list(text: str) -> list[Source]:
@@ -162,21 +183,75 @@ def _best(sources: list[Source], suite: re.Pattern[str], folder: str) -> Archive
     return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
 
 
-def mirror() -> Mirror:
-    """Return the archives to use here: BPFASM_MIRROR ("URI" or "URI SECURITY-URI"), else what apt is set up with."""
+def mirror(named: str = "") -> Mirror:
+    """Return the archives to use: ``named``, or BPFASM_MIRROR, else what apt is set up with.
+
+    A name is a folder, a URI, or "URI SECURITY-URI". Raise LabError for one that is none.
+    """
     keyring = KEYRING if os.path.exists(KEYRING) else ""
-    named = os.environ.get("BPFASM_MIRROR", "").split()
-    if named:
-        return Mirror(*(Archive(uri.rstrip("/"), keyring) for uri in named[:2]))
-    return choose(read(), keyring)
+    named = named or os.environ.get("BPFASM_MIRROR", "")
+    if not named.strip():
+        return choose(read(), keyring)
+    uris = [Path(os.path.abspath(named)).as_uri()] if os.path.isdir(named) else named.split()
+    if not all(re.match(r"[a-z][a-z0-9+-]*:", uri) for uri in uris):
+        raise LabError(
+            f"there is no folder {named!r} to get kernels from",
+            "name one that `bpfasm lab fetch all --to DIR` has made, or the URL of a Debian mirror",
+            rule="lab-mirror",
+        )
+    archives = [Archive(uri.rstrip("/"), keyring) for uri in uris[:2]]
+    folder = folder_at(archives[0].uri) if len(archives) == 1 else None
+    return Mirror(archives[0], archives[0] if folder else archives[1] if len(archives) > 1 else None, folder)
+
+
+def folder_at(uri: str) -> Folder | None:
+    """Return what the folder at a URI holds, or None where it is a mirror like any other.
+
+    Raise LabError for a folder of this machine that is neither.
+    """
+    import json
+    import urllib.parse
+    import urllib.request
+
+    if uri.partition(":")[0] not in {"file", "http", "https"}:
+        return None
+    try:
+        with urllib.request.urlopen(f"{uri}/{MARK}", timeout=10) as answer:
+            found = json.loads(answer.read(1 << 20))
+        return Folder(tuple(found["holds"]), tuple(found["suites"]), tuple(found["pinned"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        # No such file, or no answer: apt will say more of a mirror that does not answer.
+        pass
+    place = Path(urllib.parse.unquote(urllib.parse.urlsplit(uri).path))
+    if uri.startswith("file:") and not (place / "dists").is_dir():
+        raise LabError(
+            f"{place} holds no kernels: it is no folder of `bpfasm lab fetch --to`, and no mirror of Debian",
+            "make one where there is a network: bpfasm lab fetch all --to DIR",
+            rule="lab-mirror",
+        )
+    return None
 
 
 def to_list(where: Mirror, suites: tuple[str, ...]) -> str:
-    """Return a ``sources.list`` for these suites of Debian; a security suite is left out when no archive has it."""
+    """Return a ``sources.list`` for these suites of Debian; a suite is left out when no archive has it.
+
+    The lists of a folder are good after their last day too: it is carried to where there is no newer one. They
+    are named as on a mirror of old, not by their checksum.
+    """
     lines = []
     for suite in suites:
-        archive = where.security if suite.endswith("-security") else where.main
-        if archive is not None:
-            option = f"[signed-by={archive.signed_by}] " if archive.signed_by else ""
-            lines.append(f"deb {option}{archive.uri} {suite} main\n")
+        archive = archive_of(where, suite)
+        if archive is None:
+            continue
+        options = [f"signed-by={archive.signed_by}"] if archive.signed_by else []
+        options += ["check-valid-until=no", "by-hash=no"] if where.folder else []
+        option = f"[{' '.join(options)}] " if options else ""
+        lines.append(f"deb {option}{archive.uri} {suite} main\n")
     return "".join(lines)
+
+
+def archive_of(where: Mirror, suite: str) -> Archive | None:
+    """Return the archive that has a suite, or None."""
+    if where.folder and suite not in where.folder.suites:
+        return None
+    return where.security if suite.endswith("-security") else where.main

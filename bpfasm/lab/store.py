@@ -1,77 +1,156 @@
-"""Bring a kernel of the matrix into the cache: packages got, checked by apt, unpacked, and put in place at once."""
+"""Bring a kernel of the matrix into the cache: packages got, checked, unpacked, and put in place at once.
+
+What is on its way is kept in the cache's folder ``partial`` until all of it is there, so that an interrupted download
+goes on where it stopped.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import sys
-import time
 
-from bpfasm.errors import LabError, UsageError
-from bpfasm.lab import cache, debian
+from bpfasm.errors import LabError
+from bpfasm.lab import bundle, cache, deb, debian, pins, sources, web
 from bpfasm.lab.matrix import Kernel, find, place, tree_in
+from bpfasm.lab.pool import ARCHITECTURES
+from bpfasm.lab.progress import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfasm.lab.debian import Progress
+    from pathlib import Path
+
+    from bpfasm.lab.bundle import Bundle
+    from bpfasm.lab.pool import Package, Progress
+
+#: The file at the top of a tree with the checksums of its packages.
+MADE_OF = "packages.sha256"
 
 
-def fetch(kernel: Kernel | str | None = None, *, progress: Progress | None = None, renew: bool = False) -> Kernel:
-    """Return the kernel with its files on this machine, got from the Debian mirror when they are not there yet.
+def fetch(
+    kernel: Kernel | str | None = None,
+    *,
+    progress: Progress | None = None,
+    renew: bool = False,
+    mirror: str = "",
+    pinned: bool = False,
+) -> Kernel:
+    """Return the kernel with its files on this machine, got from a mirror of Debian when they are not there yet.
 
-    ``progress`` is called with what is being got, bytes so far and bytes in all (0: unknown); without it a line
-    is kept on stderr. ``renew`` gets the newest package again. LabError: no apt, no network, no space.
+    ``progress`` is called with what is being got, bytes so far and bytes in all (100: a percentage); without it
+    stderr shows it. ``renew`` gets the newest package again. ``mirror`` is a folder or URI to get it from
+    (sources.mirror()). ``pinned`` takes exactly the packages of ``pins.toml``, as is done where there is no apt,
+    and where the mirror has the suite no more. LabError: no network, no space, packages that are not as listed.
     """
     if not isinstance(kernel, Kernel):
         kernel = find(kernel)
-    if kernel.cached and not renew:
+    if kernel.cached and not renew and not pinned:
         return kernel
-    if not kernel.package:
-        raise UsageError(
-            f"{kernel.version} is a file, not a kernel to fetch",
-            "name a version of `bpfasm lab kernels`",
-            rule="lab-version",
-        )
-    show = progress or Reporter()
+    wanted = bundle.of_kernel(kernel)
+    folder = place(kernel.version)
     with cache.locked(f"fetch-{kernel.version}", f"fetching {kernel.version}"):
-        cache.sweep()
-        tree = tree_in(place(kernel.version))
-        if tree is None or renew:
-            with cache.workdir() as work:
-                apt = debian.prepare(work / "apt", kernel.suites)
-                debian.update(apt, show)
-                packages = debian.find(apt, kernel.package)
-                for file in debian.download(apt, packages, work, show):
-                    debian.unpack(file, work / "tree")
-                    file.unlink()
-                if tree_in(work / "tree") is None:
-                    names = ", ".join(package.name for package in packages)
-                    raise LabError(
-                        f"no kernel image in {names}",
-                        "the suite changed its packages: see kernels.toml",
-                        rule="lab-fetch",
-                    )
-                cache.publish(work / "tree", place(kernel.version))
-            tree = tree_in(place(kernel.version))
+        if renew or not _is_here(wanted, folder, pinned):
+            _bring(wanted, folder, progress, mirror, pinned)
+    tree = tree_in(folder)
+    if tree is None:
+        raise LabError(
+            f"no kernel image in the packages of {kernel.version}",
+            "the suite changed its packages: see kernels.toml",
+            rule="lab-fetch",
+        )
     return kernel.replace(tree=tree)
 
 
-class Reporter:
-    """Show progress on stderr: one line that is rewritten on a terminal, a line at most each 2 s elsewhere."""
+def userland(arch: str, *, progress: Progress | None = None, mirror: str = "", pinned: bool = False) -> Path:
+    """Return a folder with a Python for another processor (``aarch64``), unpacked from Debian's packages.
 
-    def __init__(self) -> None:
-        self.what = ""
-        self.shown = 0.0
-        self.done = False
+    It is got once; another list of packages in ``kernels.toml`` makes another folder. Options as in ``fetch``.
+    """
+    wanted = bundle.of_userland(arch)
+    key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
+    folder = cache.root() / "userland" / f"{arch}-{key}"
+    with cache.locked(f"fetch-{wanted.name}", f"fetching Python for {arch}"):
+        if not _is_here(wanted, folder, pinned):
+            _bring(wanted, folder, progress, mirror, pinned)
+    return folder
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        """Show that ``done`` bytes of ``total`` are here; 100 in all is a percentage."""
-        terminal = sys.stderr.isatty()
-        finished = done >= total > 0
-        now = time.monotonic()
-        if what == self.what and (self.done or (not finished and now - self.shown < (0.1 if terminal else 2))):
-            return
-        self.what, self.shown, self.done = what, now, finished
-        amount = f"{done} %" if total == 100 else f"{done / 1e6:.1f} of {total / 1e6:.1f} MB"
-        if terminal:
-            print(f"\r\033[Klab: {what}: {amount}", end="\n" if finished else "", file=sys.stderr, flush=True)
-        else:
-            print(f"lab: {what}: {amount}", file=sys.stderr, flush=True)
+
+def get(
+    wanted: Bundle, into: Path, state: Path, progress: Progress | None, mirror: str, pinned: bool
+) -> list[Package]:
+    """Get a bundle's packages into the folder ``into``, by apt or by the pins, and return them.
+
+    Those of apt have a ``uri``; its state is the folder ``state``. Options and errors as for ``fetch``.
+    """
+    where = _mirror(mirror)
+    folder = where.folder if where else None
+    if where and folder and wanted.name not in folder.holds:
+        raise LabError(
+            f"no {wanted.name} in {where.main.uri}: it holds {', '.join(folder.holds) or 'nothing yet'}",
+            f"where there is a network, bpfasm lab fetch {wanted.name} --to DIR adds it to the folder",
+            rule="lab-mirror",
+        )
+    by_pins = pinned or not where or not debian.available() or (folder and wanted.name in folder.pinned)
+    if where and not by_pins:
+        try:
+            with shown(progress) as show:
+                return _by_apt(
+                    wanted, into, debian.prepare(state, where, wanted.suites, ARCHITECTURES[wanted.arch]), show
+                )
+        except LabError as error:
+            if error.rule != "lab-suite" or not pins.find(wanted.name):
+                raise
+            print(f"lab: {error.what}; getting {wanted.name} as it is pinned", file=sys.stderr, flush=True)
+    packages = pins.find(wanted.name)
+    if not packages:
+        raise LabError(
+            f"no packages of {wanted.name} are pinned, and there is no apt here that knows of Debian",
+            "name a kernel of yours instead: --on /boot/vmlinuz-... with its modules in /lib/modules",
+            rule="lab-apt",
+        )
+    with shown(progress) as show:
+        web.download(packages, into, pins.urls(where), wanted.name, show)
+    return packages
+
+
+def _by_apt(wanted: Bundle, into: Path, apt: debian.Apt, progress: Progress) -> list[Package]:
+    debian.update(apt, progress)
+    packages = debian.find(apt, wanted.releases, wanted.packages)
+    debian.download(apt, packages, into, wanted.name, progress)
+    return packages
+
+
+def _mirror(named: str) -> sources.Mirror | None:
+    """Return the mirror to use; None where none is named and apt, if there is one, knows of none."""
+    if named or os.environ.get("BPFASM_MIRROR"):
+        return sources.mirror(named)
+    try:
+        return sources.mirror()
+    except LabError:
+        return None
+
+
+def _is_here(wanted: Bundle, folder: Path, pinned: bool) -> bool:
+    """Whether a bundle is unpacked in a folder, and made of the pinned packages where they are asked for."""
+    if not pinned:
+        return folder.exists()
+    try:
+        made_of = (folder / MADE_OF).read_text().split()
+    except OSError:
+        return False
+    return sorted(made_of) == sorted(package.sha256 for package in pins.find(wanted.name))
+
+
+def _bring(wanted: Bundle, folder: Path, progress: Progress | None, mirror: str, pinned: bool) -> None:
+    """Get a bundle and put it, unpacked, in place of ``folder``."""
+    cache.sweep()
+    partial = cache.directory(f"partial/{wanted.name}")
+    packages = get(wanted, partial, partial / "apt", progress, mirror, pinned)
+    with cache.workdir() as work:
+        for package in packages:
+            deb.unpack(partial / package.path, work / "tree")
+        with cache.writing(work):
+            (work / "tree" / MADE_OF).write_text("".join(f"{package.sha256}\n" for package in packages))
+        cache.publish(work / "tree", folder)
+    shutil.rmtree(partial, ignore_errors=True)

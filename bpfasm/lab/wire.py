@@ -1,8 +1,12 @@
 """The frames between host and guest: a kind (1 byte), a length (4 bytes, little-endian), and so many bytes.
 
-From the host:   J job: cwd, number of words, words, NAME=VALUE..., each after a NUL · I bytes for stdin, none: end ·
-                 S a signal's number · Q power off
-From the guest:  R ready: release and machine · O stdout · E stderr · A the last I was taken, send more · X status
+From the host:   J job: cwd, its terminal's rows and columns (none: pipes), number of shared folders, number of words,
+                 words, NAME=VALUE..., each after a NUL · I bytes for stdin, none: end · W rows and columns, now ·
+                 S a signal's number · D number and path of a folder that the next job shares · Q power off
+From the guest:  R ready: release and machine · O stdout · E stderr · A the last I was taken, send more ·
+                 D how many bytes the folder may hold · N there is no job, for this reason · Z the command is over,
+                 its folders follow · X status
+Both ways:       F, B, U what is in a shared folder: bpfasm/lab/folder.py
 One port carries them all, so a status never overtakes the output before it.
 """
 
@@ -18,32 +22,53 @@ if TYPE_CHECKING:
 
 _HEADER = 5
 
+#: No honest guest sends a longer frame, and a host does not hold whatever a guest sends.
+LONGEST = 1 << 20
+
 
 def frame(kind: bytes, data: bytes = b"") -> bytes:
     """Return one frame."""
     return kind + len(data).to_bytes(4, "little") + data
 
 
-def job(argv: Sequence[str | bytes], cwd: str | bytes, env: Mapping[str, str]) -> bytes:
+def job(
+    argv: Sequence[str | bytes],
+    cwd: str | bytes,
+    env: Mapping[str, str],
+    terminal: tuple[int, int] | None = None,
+    folders: int = 0,
+) -> bytes:
     """Return the frame that starts a command. Words keep their bytes, whatever their encoding."""
-    words = [os.fsencode(word) for word in argv]
-    fields = [os.fsencode(cwd), b"%d" % len(words), *words]
+    given = words(argv)
+    size = b"%d %d" % terminal if terminal else b""
+    fields = [os.fsencode(cwd), size, b"%d" % folders, b"%d" % len(given), *given]
     fields += [os.fsencode(name) + b"=" + os.fsencode(value) for name, value in env.items()]
-    if not words:
+    _refuse_nul(fields)
+    return frame(b"J", b"\0".join(fields))
+
+
+def words(argv: Sequence[str | bytes]) -> list[bytes]:
+    """Return the words of a command as bytes; raise UsageError for what cannot be run."""
+    found = [os.fsencode(word) for word in argv]
+    if not found:
         raise UsageError(
             "no command to run in the guest",
             "write it after --: lab run -- python3 -c 'print(1)'",
             rule="lab-command",
         )
+    _refuse_nul(found)
+    return found
+
+
+def _refuse_nul(fields: list[bytes]) -> None:
     if any(b"\0" in field for field in fields):
         raise UsageError(
             "a word of the command holds a NUL byte", "no program can be given one: leave it out", rule="lab-command"
         )
-    return frame(b"J", b"\0".join(fields))
 
 
 class Frames:
-    """Cut a stream of bytes into frames."""
+    """Cut a stream of bytes into frames; raise ValueError for one that is too long to be one."""
 
     def __init__(self) -> None:
         self._held = bytearray()
@@ -54,6 +79,8 @@ class Frames:
         start = 0
         while len(self._held) - start >= _HEADER:
             size = int.from_bytes(self._held[start + 1 : start + _HEADER], "little")
+            if size > LONGEST:
+                raise ValueError(f"a frame of {size} bytes")
             end = start + _HEADER + size
             if len(self._held) < end:
                 break

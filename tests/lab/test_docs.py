@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.processes import gone, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError
@@ -22,7 +21,7 @@ from bpfasm.lab.api import PACKAGES
 from bpfasm.lab.image import distributions
 from bpfasm.lab.vmlinux import directly, has_pvh_entry
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,15 +35,6 @@ def python(guest: lab.Guest, program: str, *argv: str | bytes, **options) -> tup
     return run(guest, "python3", "-c", program, *argv, **options)
 
 
-def until(condition, seconds: float = 20):
-    """Poll until ``condition`` is true; fail when it does not become so in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        select.select([], [], [], 0.02)
-    return found
-
-
 def lab_process(*words: str, **options) -> subprocess.Popen:
     """Start `bpfasm lab run` as a command of its own."""
     return subprocess.Popen(
@@ -55,25 +45,6 @@ def lab_process(*words: str, **options) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT), **options},
     )
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that ``pid`` started and that are QEMU."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            name, _, rest = entry.read_text().rpartition(")")
-            if int(rest.split()[1]) == pid and "qemu" in name:
-                found.append(int(entry.parent.name))
-    return found
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that only waits for its parent to ask has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 def test_the_kernel_is_the_one_asked_for(guest):
@@ -342,7 +313,7 @@ def test_ctrl_c_goes_to_the_command_and_the_guest_ends():
     process = lab_process("--", "python3", "-c", "print('on', flush=True)\nimport time\ntime.sleep(1000)")
     assert process.stdout
     assert process.stdout.readline() == b"on\n"
-    (machine,) = children(process.pid)
+    (machine,) = machines_of(process.pid)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -384,7 +355,7 @@ def test_a_lab_that_is_killed_leaves_nothing(number: signal.Signals):
     process = lab_process("--", "python3", "-c", "print('on', flush=True)\nimport time\ntime.sleep(1000)")
     assert process.stdout
     assert process.stdout.readline() == b"on\n"
-    (machine,) = children(process.pid)
+    (machine,) = machines_of(process.pid)
     process.send_signal(number)
     process.communicate(timeout=30)
     until(lambda: gone(machine))

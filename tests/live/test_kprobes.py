@@ -17,7 +17,7 @@ from bpfasm.kernel.needs import missing
 from bpfasm.kernel.owner import owner_of, this_process
 from bpfasm.syscall import system, tracefs
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 CALLS = 23
 

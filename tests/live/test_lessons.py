@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 LESSONS = model.lessons(str(ROOT / "lessons"))
 
 pytestmark = [
-    pytest.mark.kernel,
+    pytest.mark.lab,
     pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name),
 ]
 

@@ -12,7 +12,7 @@ from bpfasm.kernel import load
 from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import system
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 CPUS = system.possible_cpus()
 

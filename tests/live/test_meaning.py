@@ -17,7 +17,7 @@ from bpfasm.isa.insn import encode
 from bpfasm.isa.meaning import VOCABULARY
 from bpfasm.isa.table import FORMS
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 CASES = 48
 #: Of each case: d, s, r0 and m come in; the destination, the source, r0 and m go out.

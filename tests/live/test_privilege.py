@@ -7,7 +7,7 @@ import pytest
 from bpfasm.syscall import system
 from bpfasm.uapi import capability
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 #: Give up all capabilities but those named, and be somebody; then load and attach, and say what came of it.
 PROGRAM = """

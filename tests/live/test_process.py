@@ -10,7 +10,7 @@ from bpfasm.asm import *
 from bpfasm.errors import KernelError
 from bpfasm.kernel import load
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 LINE = [BPF_MOV64_IMM(R0, 0), *[BPF_ALU64_IMM(BPF_ADD, R0, 1)] * 200_000, BPF_EXIT_INSN()]
 LONG = Program("long", BPF_PROG_TYPE_SOCKET_FILTER, LINE)

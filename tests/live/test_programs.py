@@ -16,7 +16,7 @@ from bpfasm.kernel.verdict import FIRST_SIZE, verify
 from bpfasm.syscall.libc import buffer
 from bpfasm.vlog.last import last
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 PACKET = bytes(range(64))
 RETURN_0 = [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()]

@@ -28,7 +28,7 @@ from bpfasm.asm import *
 from bpfasm.isa.insn import encode
 from bpfasm.isa.table import FORMS
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 
 # A program around each form

@@ -38,6 +38,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (top / "tests/test_one.py").write_text("x = 1\n")
     (top / "bpfasm/lab").mkdir()
     (top / "bpfasm/lab/guest.py").write_text("print('init')\n")
+    (top / "bpfasm/lab/folder.py").write_text("print('folder')\n")
     monkeypatch.setattr(image, "project_root", lambda: top)
     monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image.py"))
     for name in ("image", "cpio", "modules", "objects"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,17 @@ def test_the_matrix():
     for kernel in kernels:
         assert not kernel.cached
         assert kernel.release is None
-        assert kernel.package
+        assert kernel.arch == "x86_64"
+        assert kernel.releases.startswith(kernel.version + ".")
         assert kernel.suites
+    assert "FPROBE" in kernels[1].lacks
+
+
+def test_a_kernel_that_is_not_one_of_all():
+    *those_of_all, arm64 = lab.everything()
+    assert those_of_all == lab.kernels()
+    assert (arm64.version, arm64.arch, arm64.in_all) == ("6.12-arm64", "aarch64", False)
+    assert lab.find("6.12-arm64") == arm64
 
 
 @pytest.mark.parametrize(
@@ -48,8 +58,9 @@ def test_the_matrix():
         ("boot/vmlinuz-" + RELEASE, "lib/modules/" + RELEASE),
         ("boot/vmlinuz-" + RELEASE, "usr/lib/modules/" + RELEASE),
         ("usr/lib/modules/" + RELEASE + "/vmlinuz", "usr/lib/modules/" + RELEASE),
+        ("usr/lib/modules/" + RELEASE + "/vmlinuz.unsigned", "usr/lib/modules/" + RELEASE),
     ],
-    ids=["6.1", "6.12", "7"],
+    ids=["6.1", "6.12", "7", "7 before it is signed"],
 )
 def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
     top = matrix.place("6.1")
@@ -58,8 +69,19 @@ def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
     kernel = lab.find("6.1")
     assert kernel.release == RELEASE
     assert kernel.tree and kernel.tree.modules == top / modules_at
+    assert kernel.tree.busybox is None
     # The same image, named by its path.
     assert lab.find(str(top / image_at)).tree == kernel.tree
+
+
+@pytest.mark.parametrize("busybox", ["bin/busybox", "usr/bin/busybox"])
+def test_the_busybox_of_a_tree(busybox: str):
+    top = matrix.place("6.1")
+    image(top / f"boot/vmlinuz-{RELEASE}")
+    (top / busybox).parent.mkdir(parents=True)
+    (top / busybox).write_bytes(b"")
+    kernel = lab.find("6.1")
+    assert kernel.tree and kernel.tree.busybox == top / busybox
 
 
 def test_a_kernel_without_modules(tmp_path):
@@ -82,17 +104,39 @@ def test_a_version_that_is_not_there():
         lab.find("6.2")
     assert "'6.2'" in error.value.what
     assert error.value.rule == "lab-version"
-    assert "5.10, 6.1, 6.12, 7" in error.value.do
+    assert "5.10, 6.1, 6.12, 7, 6.12-arm64" in error.value.do
 
 
 def test_files_that_are_no_kernel(tmp_path):
     with pytest.raises(LabError, match="cannot read"):
         lab.find(str(tmp_path / "nothing"))
-    for content in (b"", b"\x7fELF", bytes(0x4000)):
+    for content in (b"", b"\x7fELF", bytes(0x4000), b"\x1f\x8b", gzip.compress(bytes(0x4000))):
         (tmp_path / "x").write_bytes(content)
         with pytest.raises(LabError, match="bzImage") as error:
             lab.find(str(tmp_path / "x"))
         assert error.value.rule == "lab-kernel"
+
+
+def arm64(banner: bytes) -> bytes:
+    """Return an Image of arm64: its header, and somewhere in it the banner."""
+    return bytes(0x38) + b"ARM\x64" + bytes(200_000) + b"Linux version %s (%s)" + bytes(9) + banner + bytes(99)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["Image", "Image.gz"])
+def test_an_image_of_arm64(pack, tmp_path):
+    release = "6.12.1+deb13-cloud-arm64"
+    (tmp_path / "Image").write_bytes(pack(arm64(b"Linux version " + release.encode() + b" (me@here) (gcc) #1 SMP")))
+    (tmp_path / "lib/modules" / release / "kernel").mkdir(parents=True)
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "Image").rename(tmp_path / "boot/vmlinuz")
+    kernel = lab.find(str(tmp_path / "boot/vmlinuz"))
+    assert (kernel.arch, kernel.release) == ("aarch64", release)
+    assert kernel.tree and kernel.tree.modules == tmp_path / "lib/modules" / release
+
+
+def test_an_image_of_arm64_that_does_not_say_its_release(tmp_path):
+    (tmp_path / "Image").write_bytes(arm64(b""))
+    assert lab.find(str(tmp_path / "Image")).release == "unknown"
 
 
 def test_a_file_cannot_be_fetched(tmp_path):

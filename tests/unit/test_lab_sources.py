@@ -170,10 +170,26 @@ def test_what_is_written_is_read_back():
     assert choose(parse_list(sources.to_list(where, ("bookworm", "bookworm-security")))) == where
 
 
-def test_a_mirror_named_in_the_environment(monkeypatch):
+def test_a_mirror_named_in_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("BPFASM_MIRROR", "http://room.example/debian/ http://room.example/debian-security")
     found = sources.mirror()
     assert found.main.uri == "http://room.example/debian"
     assert found.security and found.security.uri == "http://room.example/debian-security"
-    monkeypatch.setenv("BPFASM_MIRROR", "file:/srv/debian")
-    assert sources.mirror().security is None
+    (tmp_path / "dists").mkdir()
+    for named in (f"file:{tmp_path}", str(tmp_path), "http://127.0.0.1:9/debian"):
+        monkeypatch.setenv("BPFASM_MIRROR", named)
+        assert (sources.mirror().security, sources.mirror().folder) == (None, None)
+
+
+def test_the_mirror_that_is_named_comes_first(monkeypatch):
+    monkeypatch.setenv("BPFASM_MIRROR", "http://room.example/debian http://room.example/debian-security")
+    assert sources.mirror("http://a/debian http://b/debian").main.uri == "http://a/debian"
+
+
+def test_the_lists_of_a_folder():
+    """It has no newer ones, and none that are named by their checksum; suites that it lacks are left out."""
+    archive = Archive("file:///f", "/k/debian-archive-keyring.gpg")
+    where = Mirror(archive, archive, sources.Folder(("6.1",), ("trixie", "trixie-security")))
+    text = sources.to_list(where, ("trixie", "trixie-security", "trixie-backports"))
+    option = "[signed-by=/k/debian-archive-keyring.gpg check-valid-until=no by-hash=no]"
+    assert text == f"deb {option} file:///f trixie main\ndeb {option} file:///f trixie-security main\n"

@@ -54,10 +54,23 @@ def test_the_host_reads_what_the_guest_writes():
 def test_a_job_keeps_every_byte():
     argv = ["python3", "a b", "line\nline", "", "caf\udce9", b"\xff\xfe"]
     data = wire.job(argv, "/tmp/caf\udce9", {"A": "b=c", "EMPTY": "", "N": "1\n2"})[5:]
-    job = guest.Job(-1, guest.Reader(-1), -1, data)
+    job = guest.Job(-1, guest.Reader(-1), -1, guest.Shared(-1), data)
+    assert (job.size, job.sharing) == (b"", False)
     assert job.argv == [b"python3", b"a b", b"line\nline", b"", b"caf\xe9", b"\xff\xfe"]
     assert job.cwd == b"/tmp/caf\xe9"
     assert job.env == {b"A": b"b=c", b"EMPTY": b"", b"N": b"1\n2"}
+
+
+def test_a_job_knows_of_its_terminal_and_its_folders():
+    data = wire.job(["sh"], "/", {"A": "b"}, (24, 80), 2)[5:]
+    job = guest.Job(-1, guest.Reader(-1), -1, guest.Shared(-1), data)
+    assert (job.size, job.sharing, job.argv, job.env) == (b"24 80", True, [b"sh"], {b"A": b"b"})
+
+
+def test_what_is_too_long_is_no_frame():
+    """The host does not hold whatever a guest announces."""
+    with pytest.raises(ValueError, match="a frame of 4294967295 bytes"):
+        list(wire.Frames().feed(b"O\xff\xff\xff\xff"))
 
 
 @pytest.mark.parametrize(("argv", "what"), [([], "no command"), (["a\0b"], "NUL")])

@@ -15,7 +15,7 @@ LEVELS = [
     {"syscall", "sim", "vlog"},
     {"kernel", "native"},
     {"lab", "gadgets", "lesson", "views"},
-    {"inputs", "place"},
+    {"inputs", "place", "testing"},
     {"cli", "__main__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -23,6 +23,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 #: Edges between rooms of one level: from, to.
 SAME_LEVEL = {
     ("__main__", "cli"),
+    ("testing", "place"),
 }
 
 #: What has no place below level 3, or anywhere in asm: nothing of a kernel, so that it imports on any system.

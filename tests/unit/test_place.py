@@ -32,6 +32,23 @@ def test_all_is_the_matrix():
     assert [each.kernel for each in place.choose(["all"], [])] == [kernel.version for kernel in lab.kernels()]
 
 
+def test_the_labs_verbs_take_the_labs_kernels(monkeypatch):
+    from bpfasm import lab
+
+    every = [kernel.version for kernel in lab.kernels()]
+    assert place.kernels([]) == [lab.default()]
+    assert place.kernels(["6.12,5.10", "6.12"]) == ["6.12", "5.10", "6.12"]
+    assert place.kernels(["all"]) == every
+    monkeypatch.setenv("BPFASM_ON", "live,6.12,auto")
+    assert place.kernels([]) == ["6.12"]
+    assert place.kernels(["5.10"]) == ["5.10"]
+    monkeypatch.setenv("BPFASM_ON", "live")
+    assert place.kernels([]) == [lab.default()]
+    for word in ("live", "auto", "6.2"):
+        with pytest.raises(UsageError, match="no kernel"):
+            place.kernels([word])
+
+
 def test_the_simulator_is_not_there_yet():
     with pytest.raises(UsageError, match="no simulator yet"):
         place.choose(["sim"], [])
@@ -55,3 +72,14 @@ def test_one_no_is_the_answer_of_several_places(capfd):
     assert place.run([], ["live,live"], [], lambda: next(answers)) == 1
     # Standard output is the command's own: with --json it holds documents only.
     assert capfd.readouterr() == ("", "== this kernel\n== this kernel\n")
+
+
+def test_ctrl_c_ends_the_row(capfd):
+    answers = iter([1, 130, 0])
+    assert place.each(["6.1", "6.12", "7"], lambda _: next(answers)) == 130
+    assert capfd.readouterr() == ("", "== 6.1\n== 6.12\n")
+
+
+def test_one_place_has_no_header(capfd):
+    assert place.each(["6.1"], lambda _: 0) == 0
+    assert capfd.readouterr() == ("", "")

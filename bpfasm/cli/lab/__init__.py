@@ -16,6 +16,8 @@ VERBS = {
     "kernels": "list the kernels, on this machine or not",
     "fetch": "bring a kernel to this machine",
     "run": "boot a kernel and run a command in it",
+    "shell": "boot a kernel and work in it",
+    "matrix": "run a command, or the live tests, on every kernel",
 }
 
 

@@ -1,12 +1,11 @@
-"""``bpfasm lab run``: boot a kernel and run a command in it."""
+"""``bpfasm lab run``: boot a kernel, or one after the other, and run a command in it."""
 
 from __future__ import annotations
 
 import os
 
-from bpfasm.cli.lab import FAILED
-from bpfasm.cli.options import Parser, seconds
-from bpfasm.errors import LabError
+from bpfasm.cli.lab import options
+from bpfasm.cli.options import Parser
 
 
 def main(words: list[str]) -> int:
@@ -14,42 +13,29 @@ def main(words: list[str]) -> int:
     parser = Parser(
         "lab run",
         "Boot a kernel and run a command in it, as root. The exit status is the command's; 124: the timeout\n"
-        "ended it; 125: the lab itself failed.",
-        "  bpfasm lab run -- python3 -c 'print(1)'\n  bpfasm lab run --on 6.12 --timeout 10 -- uname -r",
+        "ended it; 125: the lab itself failed; 130: Ctrl-C. Of several kernels: the last status that is not 0.",
+        "  bpfasm lab run -- python3 -c 'print(1)'\n"
+        "  bpfasm lab run --on 5.10,6.12 --timeout 10 -- uname -r\n"
+        "  bpfasm lab run --rw . -- sh -c 'dmesg > dmesg.txt'",
     )
-    parser.add_argument("--on", metavar="V", help="version or path of a vmlinuz (default: BPFASM_ON, or 6.1)")
-    parser.add_argument("--timeout", metavar="S", help="end the guest when the command takes longer: 90, 30s, 2m")
-    parser.add_argument("--copy", action="append", default=[], metavar="PATH", help="have this in the guest too")
-    parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
-    parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
-    # What stands after the first -- is the command's, whatever it looks like.
-    split = words.index("--") if "--" in words else len(words)
-    arguments = parser.parse_args(words[:split])
-    command = arguments.command + words[split + 1 :]
-    timeout = None if arguments.timeout is None else seconds(arguments.timeout)
-    from pathlib import Path
-
+    arguments, command = options.parse(parser, words)
     from bpfasm import lab
-    from bpfasm.cli import report
 
-    here = os.environ.get("BPFASM_ON", "")
+    chosen = options.guest(arguments)
+    stdin = None if os.isatty(0) else 0
+    start = _position(stdin)
+
+    def run(kernel: str) -> int:
+        if start is not None:
+            os.lseek(0, start, os.SEEK_SET)  # each kernel's command gets all of it
+        return lab.run(kernel, command, timeout=arguments.timeout, stdin=stdin, rw=arguments.rw, **chosen)
+
+    return options.each(arguments, run)
+
+
+def _position(fd: int | None) -> int | None:
+    """Return where a file is read next; None for a pipe, which is read once."""
     try:
-        return lab.run(
-            arguments.on or (here if here not in {"", "auto", "live"} else None),
-            command,
-            timeout=timeout,
-            stdin=_stdin(),
-            copy=[Path(path) for path in arguments.copy],
-            memory_mib=arguments.memory,
-        )
-    except LabError as error:
-        report(error)
-        return FAILED
-
-
-def _stdin() -> int | None:
-    """Return the file descriptor of what is piped in; None for a terminal, and where there is nothing."""
-    try:
-        return None if os.isatty(0) or not os.fstat(0) else 0
+        return None if fd is None else os.lseek(fd, 0, os.SEEK_CUR)
     except OSError:
         return None

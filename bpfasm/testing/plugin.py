@@ -1,0 +1,102 @@
+"""The pytest plugin. A test marked ``lab`` becomes one for each kernel that ``--on`` names: ``test_it[6.1]``.
+
+Where bpfasm is installed pytest loads this at each start: it imports nothing more until ``--on`` names a kernel.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bpfasm.lab import Kernel
+
+MARKER = "lab: run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest"
+
+#: The names of the kernels that this run's tests are for; "live" is the one that runs here.
+NAMES = pytest.StashKey[list[str]]()
+
+#: How long a test in a guest may take, in seconds, where ``lab_timeout`` does not say.
+TIMEOUT_S = 300
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and the settings of the configuration file."""
+    group = parser.getgroup("lab", "tests marked `lab`: on other kernels, in guests of bpfasm's lab")
+    group.addoption(
+        "--on",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="live, a version of `bpfasm lab kernels`, the path of a kernel, or all; several with commas "
+        "(default: BPFASM_ON, or live)",
+    )
+    group.addoption("--lab-report", metavar="FILE", help="write there, as JSON, what each kernel's tests came to")
+    parser.addini("lab_timeout", "seconds that a test in a guest may take", default=str(TIMEOUT_S))
+    parser.addini("lab_packages", "Python packages that guests get beside pytest", type="args", default=[])
+    parser.addini("lab_copy", "files and folders that guests get (default: the root folder)", type="paths")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Find out which kernels are meant."""
+    config.addinivalue_line("markers", MARKER)
+    asked = config.getoption("--on") or [os.environ.get("BPFASM_ON") or "live"]
+    kernels: dict[str, Kernel] = {}
+    config.stash[NAMES] = ["live"]
+    if asked != ["live"]:
+        config.stash[NAMES], kernels = _named(asked)
+    if kernels:
+        from bpfasm.testing.guests import Guests
+
+        config.pluginmanager.register(Guests(config, kernels), "bpfasm_lab_guests")
+    if config.getoption("--lab-report"):
+        from bpfasm.testing.results import Results
+
+        config.pluginmanager.register(Results(config), "bpfasm_lab_results")
+
+
+def _named(asked: Sequence[str]) -> tuple[list[str], dict[str, Kernel]]:
+    """Return the names of the kernels asked for, in order, and those of the lab by name."""
+    from bpfasm import lab, place
+    from bpfasm.errors import BpfasmError
+
+    names: list[str] = []
+    kernels: dict[str, Kernel] = {}
+    try:
+        for chosen in place.choose(asked, ["bpf"]):
+            name = chosen.kernel
+            if not chosen.live:
+                kernel = lab.find(name)
+                # A path would make an id that is hard to read and to type.
+                name = str(kernel.release) if "/" in name else name
+                kernels[name] = kernel
+            names.append(name)
+    except BpfasmError as error:
+        raise pytest.UsageError(f"--on: {error}") from None
+    return list(dict.fromkeys(names)), kernels
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one of a marked test for each kernel. The kernel comes first in the id, since this hook does."""
+    if metafunc.definition.get_closest_marker("lab"):
+        names = metafunc.config.stash[NAMES]
+        if "lab_kernel" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("lab_kernel")
+        metafunc.parametrize("lab_kernel", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def lab_kernel(request: pytest.FixtureRequest) -> str:
+    """Return the name of the kernel that the test runs on: "live", or as ``--on`` has it."""
+    return str(getattr(request, "param", "live"))
+
+
+def kernel_of(item: pytest.Item) -> str | None:
+    """Return the name of the kernel that a marked test is for."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("lab_kernel") if callspec else None

@@ -1,0 +1,129 @@
+"""Run tests in a guest: ``python3 -m bpfasm.testing.worker`` with the job on standard input, in JSON.
+
+Standard output carries an event a line, each an object with one of these keys:
+
+``start``, ``finish``   the id of a test that begins, and has ended
+``report``              a report of pytest's; what the host knows by itself is left out
+``warning``             a warning, as pytest's hook has it
+``missing``             the id of a test that is not here; ``outcome`` and ``why`` say how that came about
+``end``                 the exit status of pytest
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import sys
+
+import pytest
+
+from bpfasm.testing import plugin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import warnings
+    from typing import Any
+
+
+def main() -> int:
+    """Do the job on standard input."""
+    job = json.load(sys.stdin)
+    # What tests print where pytest does not look must not get among the events.
+    events = os.dup(1)
+    os.dup2(2, 1)
+    os.makedirs(job["cwd"], exist_ok=True)
+    os.chdir(job["cwd"])
+    worker = Worker(job, events)
+    worker.send(end=int(pytest.main(words(job), plugins=[plugin, worker])))
+    return 0
+
+
+def words(job: dict[str, Any]) -> list[str]:
+    """Return pytest's command line: whole files; the ids choose among their tests."""
+    files = dict.fromkeys(name.split("::")[0] for name in job["ids"])
+    return [
+        f"--rootdir={job['root']}",
+        *job["words"],
+        *(os.path.join(job["root"], file) for file in files),
+    ]
+
+
+class Worker:
+    """A plugin of the guest's pytest: it names the kernel, chooses and orders the tests, and sends the reports."""
+
+    def __init__(self, job: dict[str, Any], events: int) -> None:
+        self.job = job
+        self.events = events
+        self.stderr = os.dup(2)
+        self.collected: dict[str, tuple[str, str]] = {}
+
+    def send(self, **event: object) -> None:
+        """Send an event, past every buffer: a test may end this process at any moment."""
+        left = memoryview(json.dumps(event, default=str).encode() + b"\n")
+        while left:
+            left = left[os.write(self.events, left) :]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: pytest.Config) -> None:
+        """Take over the host's options: those that say how a test runs and how its report reads."""
+        vars(config.option).update(self.job["options"])
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Give the tests the name of this kernel, for the host's ids, and be all that reports."""
+        self.config = config
+        config.stash[plugin.NAMES] = [self.job["name"]]
+        config.pluginmanager.unregister(name="terminalreporter")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember what of the files could not be collected, or said that it is to be skipped."""
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.collected[report.nodeid] = "skipped", report.longrepr[2].removeprefix("Skipped: ")
+        elif report.failed:
+            self.collected[report.nodeid] = "failed", report.longreprtext
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the tests that the host asks for, in its order."""
+        here = {item.nodeid: item for item in items}
+        items[:] = [here[name] for name in self.job["ids"] if name in here]
+        for name in self.job["ids"]:
+            if name not in here:
+                outcome, why = self.collected.get(
+                    name.split("::")[0], ("failed", "it is not collected in the guest, as it was here")
+                )
+                self.send(missing=name, outcome=outcome, why=why)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Say which test begins; one that takes too long is shown where it is, and ends the process."""
+        self.send(start=nodeid)
+        faulthandler.dump_traceback_later(self.job["timeout"], exit=True, file=self.stderr)
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Say that a test has ended."""
+        faulthandler.cancel_dump_traceback_later()
+        self.send(finish=nodeid)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Send a report, when pytest is through with it: one that holds failed subtests fails on being shown."""
+        self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        self.send(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
+
+    def pytest_warning_recorded(
+        self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
+    ) -> None:
+        """Send a warning."""
+        self.send(
+            warning=str(warning_message.message),
+            category=warning_message.category.__name__,
+            filename=warning_message.filename,
+            lineno=warning_message.lineno,
+            when=when,
+            nodeid=nodeid,
+            location=location,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

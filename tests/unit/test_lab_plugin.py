@@ -1,0 +1,154 @@
+"""The pytest plugin without a guest: ids, selection, and what becomes of tests where no guest can be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SUITE = """
+import pytest
+
+@pytest.mark.lab
+@pytest.mark.parametrize("value", ["a", "b"])
+def test_marked(value, lab_kernel):
+    pass
+
+@pytest.mark.lab
+class TestMarked:
+    def test_method(self):
+        pass
+
+def test_unmarked(lab_kernel):
+    assert lab_kernel == "live"
+"""
+
+
+@pytest.fixture
+def run(pytester, monkeypatch, tmp_path_factory):
+    """Return what runs pytest on the suite, on a machine without QEMU."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("BPFASM_ON", raising=False)
+    pytester.makepyfile(test_it=SUITE)
+    return lambda *words: pytester.runpytest_subprocess("-p", "bpfasm.testing.plugin", "--strict-markers", *words)
+
+
+def ids(done):
+    return [line.partition("::")[2] for line in done.outlines if "::" in line]
+
+
+def test_without_on_a_marked_test_is_for_this_kernel(run):
+    done = run("-v")
+    done.assert_outcomes(passed=4)
+    assert "lab:" not in done.stdout.str()
+    assert [name.split()[0] for name in ids(done)] == [
+        "test_marked[live-a]",
+        "test_marked[live-b]",
+        "TestMarked::test_method[live]",
+        "test_unmarked",
+    ]
+
+
+def test_a_marked_test_is_one_for_each_kernel(run):
+    collected = ids(run("--on", "live,5.10", "--on=7", "--collect-only", "-q"))
+    assert collected == [
+        *("test_marked[live-a]", "test_marked[live-b]", "TestMarked::test_method[live]"),
+        *("test_marked[5.10-a]", "test_marked[5.10-b]", "TestMarked::test_method[5.10]"),
+        *("test_marked[7-a]", "test_marked[7-b]", "TestMarked::test_method[7]"),
+        "test_unmarked",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        (["test_it.py::test_marked[6.1-b]"], ["test_marked[6.1-b]"]),
+        (["-k", "6.1-a"], ["test_marked[6.1-a]"]),
+        (
+            ["-k", "live and not unmarked"],
+            ["test_marked[live-a]", "test_marked[live-b]", "TestMarked::test_method[live]"],
+        ),
+        (["-m", "not lab"], ["test_unmarked"]),
+    ],
+)
+def test_tests_are_chosen_as_ever(run, words, chosen):
+    assert ids(run("--on", "live,6.1", "--collect-only", "-q", *words)) == chosen
+
+
+def test_the_environment_is_the_default(run, monkeypatch):
+    monkeypatch.setenv("BPFASM_ON", "6.12")
+    assert ids(run("--collect-only", "-q", "-k", "method")) == ["TestMarked::test_method[6.12]"]
+    assert ids(run("--collect-only", "-q", "-k", "method", "--on=7")) == ["TestMarked::test_method[7]"]
+
+
+def test_a_kernel_that_there_is_not(run):
+    done = run("--on", "6.2")
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["ERROR: --on: no kernel '6.2' in the lab", "it has 5.10, 6.1, *"])
+
+
+def test_without_qemu_the_tests_of_guests_are_skipped_and_say_why(run):
+    done = run("--on", "live,5.10,6.1", "-rs")
+    done.assert_outcomes(passed=4, skipped=6)
+    done.stdout.fnmatch_lines(
+        ["SKIPPED [[]6[]] *: the lab boots kernels with QEMU, and qemu-system-x86_64 is not *; *"]
+    )
+
+
+def test_in_ci_they_fail(run, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    done = run("--on", "live,6.1")
+    done.assert_outcomes(passed=4, errors=3)
+    done.stdout.fnmatch_lines(["*ERROR at setup of test_marked?6.1-a?*", "the lab boots kernels with QEMU, *"])
+
+
+def test_what_each_kernel_came_to_is_written(run, pytester):
+    run("--on", "live,6.1", "--lab-report", "report.json")
+    live, guest = json.loads(Path(pytester.path, "report.json").read_text())["kernels"]
+    assert (live["kernel"], live["absent"]) == ("live", None)
+    assert live["areas"] == [{"area": "test_it.py", "counts": {"passed": 3}, "reasons": {}}]
+    assert (guest["kernel"], guest["release"]) == ("6.1", None)
+    assert guest["absent"].startswith("the lab boots kernels with QEMU")
+    assert guest["areas"][0]["counts"] == {"skipped": 3}
+    assert list(guest["areas"][0]["reasons"].values()) == [3]
+
+
+def test_the_tests_here_go_first_and_their_fixtures_end_with_them(run, pytester):
+    """Else the fixtures of a module that has tests in guests would live until those have ended."""
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def number():
+            yield
+            raise LookupError("taken down")
+
+        @pytest.mark.lab
+        def test_both(number):
+            pass
+        """
+    )
+    done = run("--on", "6.1,live", "-v")
+    assert [name.split()[:2] for name in ids(done)[:3]] == [
+        ["test_both[live]", "PASSED"],
+        ["test_both[live]", "ERROR"],
+        ["test_both[6.1]", "SKIPPED"],
+    ]
+
+
+def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing():
+    code = (
+        "import sys, pytest; had = {*sys.modules}; import bpfasm.testing.plugin; print(sorted({*sys.modules} - had))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "['bpfasm', 'bpfasm.testing', 'bpfasm.testing.plugin']"
