@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.bpf2 import kernel_types, running_series
-from support.config import options
+from support.config import built_with
 
 from bpfasm.kernel import features, needs
 from bpfasm.kernel.memlock import plenty
@@ -20,10 +20,9 @@ from bpfasm.syscall.probe.table import GROUPS
 from bpfasm.syscall.probe.vmlinux import vmlinux
 from bpfasm.uapi import bpf
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.lab
 
 SERIES = running_series()
-BUILT = options()
 
 
 def number(release):
@@ -32,9 +31,8 @@ def number(release):
 
 def lacks(row):
     """Return what the kernel was built without; None where that cannot be known."""
-    if not row.config:
-        return []
-    return None if BUILT is None else [option for option in row.config if option not in BUILT]
+    known = {option: built_with(option) for option in row.config}
+    return None if None in known.values() else [option for option, there in known.items() if not there]
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "machine"])
@@ -71,8 +69,10 @@ def test_root_of_a_kernel_of_the_lab_is_told_everything():
 
 
 @pytest.fixture(scope="module")
-def every_helper():
-    return features.helpers()
+def anywhere():
+    """Which helpers some program may call."""
+    with plenty():
+        return helpers.anywhere(helpers.HELPERS)
 
 
 #: Options without which a kernel does not have a helper, or lets no program have it.
@@ -82,56 +82,56 @@ HELPER_NEEDS = {
 }
 
 
-def test_helpers_by_release(every_helper):
-    withheld = [each.label for each in every_helper if each.lack and each.lack.errno]
-    callable = {number for each in every_helper for number, answer in each.answers.items() if answer.state == "yes"}
+def test_helpers_by_release(anywhere):
     wrong = []
     for id, name in helpers.HELPERS.items():
-        if id in helpers.LOUD:
-            assert id not in callable
-            continue
+        state = anywhere[id].state
         option = HELPER_NEEDS.get(name)
         there = number(helpers.since(id)) <= number(SERIES)
-        if option and there and (BUILT is None or option not in BUILT):
-            continue
-        # Some are for LSM and tracing alone, and those may be withheld.
-        if there != (id in callable) and not (there and withheld):
-            wrong.append((name, helpers.since(id)))
+        if id in helpers.LOUD:
+            expected = "unknown"
+        elif option and there and not built_with(option):
+            expected = state  # no, or unknown: it is not for us to say
+        else:
+            expected = "yes" if there else "no"
+        # Some are for LSM and tracing alone, and from those this kernel may keep everybody.
+        if state != expected and not (state == "unknown" and anywhere[id].errno):
+            wrong.append((name, helpers.since(id), anywhere[id]))
     assert wrong == []
 
 
-def test_what_every_program_may_call_and_what_few_may(every_helper):
-    found = {each.label: each.answers for each in every_helper if not each.lack}
-    assert len(found) > 30
-    for label, answers in found.items():
+def test_what_every_program_may_call_and_what_few_may():
+    types = ["SOCKET_FILTER", "SCHED_CLS", "XDP", "LWT_XMIT", "CGROUP_SKB", "KPROBE", "SK_LOOKUP", "EXT"]
+    found = {each.label: each for each in features.helpers([getattr(bpf, f"BPF_PROG_TYPE_{name}") for name in types])}
+    assert found.pop("ext").lack.reason == "an extension may call what the program that it extends may call"
+    for label, each in found.items():
         if "/" in label:
+            assert bpf.BPF_FUNC_map_lookup_elem not in each.answers  # the plain form may call it
             continue
-        assert answers[bpf.BPF_FUNC_map_lookup_elem].state == "yes", label
-        redirects = label in {"sched_cls", "sched_act", "xdp", "lwt_xmit"}
-        assert (answers[bpf.BPF_FUNC_redirect].state == "yes") == redirects, label
-    assert found["xdp"][bpf.BPF_FUNC_xdp_adjust_head].state == "yes"
-    refused = found["socket_filter"][bpf.BPF_FUNC_xdp_adjust_head]
+        assert len(each.answers) == len(helpers.HELPERS) - len(helpers.LOUD)
+        assert each.answers[bpf.BPF_FUNC_map_lookup_elem].state == "yes", label
+        redirects = label in {"sched_cls", "xdp", "lwt_xmit"}
+        assert (each.answers[bpf.BPF_FUNC_redirect].state == "yes") == redirects, label
+    assert found["xdp"].answers[bpf.BPF_FUNC_xdp_adjust_head].state == "yes"
+    refused = found["socket_filter"].answers[bpf.BPF_FUNC_xdp_adjust_head]
     assert refused.evidence.startswith("a call of xdp_adjust_head: EINVAL, ")
-    reasons = {each.label: each.lack.reason for each in every_helper if each.lack}
-    assert reasons["ext"] == "an extension may call what the program that it extends may call"
 
 
-def test_one_helper_and_one_type():
-    found = {each.label: each for each in features.helper("bpf_redirect")}
-    assert found["kprobe/sleepable"].lack or bpf.BPF_FUNC_redirect in found["kprobe/sleepable"].answers
-    assert found["xdp"].answers[bpf.BPF_FUNC_redirect].state == "yes"
-    (xdp,) = features.helpers([bpf.BPF_PROG_TYPE_XDP])
-    assert xdp.label == "xdp"
-    assert len(xdp.answers) == len(helpers.HELPERS) - len(helpers.LOUD)
-
-
-def test_the_kernel_has_what_some_program_may_call(every_helper):
-    """The quick question, which stops at the first program that may, comes to the same."""
-    with plenty():
-        quick = helpers.anywhere(helpers.HELPERS)
-    slow = {number for each in every_helper for number, answer in each.answers.items() if answer.state == "yes"}
-    assert {number for number, answer in quick.items() if answer.state == "yes"} == slow
-    assert {quick[number].state for number in helpers.LOUD} == {"unknown"}
+def test_one_helper_of_every_form_of_program(anywhere):
+    """The quick question stops at the first program that may; asking all comes to the same."""
+    for name in ("ringbuf_output", "copy_from_user", "xdp_adjust_head", "get_func_arg"):
+        found = features.helper(f"bpf_{name}")
+        (id,) = (id for id, known in helpers.HELPERS.items() if known == name)
+        callers = {
+            each.label for each in found if each.answers and id in each.answers and each.answers[id].state == "yes"
+        }
+        assert bool(callers) == (anywhere[id].state == "yes")
+        if name == "xdp_adjust_head":
+            assert callers == {"xdp"}
+        if name == "copy_from_user" and number(SERIES) >= (5, 14):
+            assert {"syscall", "kprobe/sleepable"} - callers <= (
+                {"kprobe/sleepable"} if number(SERIES) < (6, 0) else set()
+            )
 
 
 # What is left behind
@@ -160,7 +160,7 @@ def state_of_the_kernel():
     return system.memlock_limit(), *(system.read(file) for file in files)
 
 
-def test_nothing_is_left_behind(every_helper):
+def test_nothing_is_left_behind(anywhere):
     before, objects = state_of_the_kernel(), [ids(kind) for kind in KINDS]
     for group in GROUPS:
         features.survey(group)
@@ -193,7 +193,7 @@ def test_ids_of_the_kernels_types():
 def test_needs_are_features():
     assert needs.missing(["bpf", "map/hash", "isa/alu64"]) is None
     lack = needs.missing(["map/hash", "btf/restrict", "program/lirc_mode2"])
-    if BUILT is not None and "BPF_LIRC_MODE2" not in BUILT:
+    if built_with("BPF_LIRC_MODE2") is False:
         assert lack.rule == "no-feature"
         assert lack.what == (
             f"this kernel ({os.uname().release}) has no program/lirc_mode2: the kernel has no such type; "

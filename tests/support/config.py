@@ -2,29 +2,40 @@
 
 import gzip
 import os
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
-from bpfasm.lab import cache
+from bpfasm import lab
 
 
-def places():
-    """Return where the configuration of the running kernel may be."""
+@cache
+def _lacks():
+    """Return what a kernel of the lab is known to lack, None on another kernel."""
     release = os.uname().release
-    kernels = cache.root() / "kernels"
-    yield Path("/boot", f"config-{release}")
-    yield Path("/lib/modules", release, "config")
-    yield from kernels.glob(f"*/boot/config-{release}")
-    yield from kernels.glob(f"*/usr/lib/modules/{release}/config")
+    return next((kernel.lacks for kernel in lab.everything() if fnmatch(release, kernel.releases)), None)
 
 
-def options():
-    """Return the options that are on, None where the configuration is not to be found."""
-    try:
-        text = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
-    except OSError:
-        found = next((place for place in places() if place.exists()), None)
-        if found is None:
-            return None
-        text = found.read_text()
-    lines = (line.partition("=") for line in text.splitlines() if line.startswith("CONFIG_"))
-    return {name.removeprefix("CONFIG_") for name, _, value in lines if value in {"y", "m"}}
+@cache
+def _options():
+    """Return the options that are on by the kernel's own configuration, None where it is not to be found."""
+    release = os.uname().release
+    for place in ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config"):
+        try:
+            data = Path(place).read_bytes()
+        except OSError:
+            continue
+        text = (gzip.decompress(data) if place.endswith(".gz") else data).decode()
+        lines = (line.partition("=") for line in text.splitlines() if line.startswith("CONFIG_"))
+        return {name.removeprefix("CONFIG_") for name, _, value in lines if value in {"y", "m"}}
+    return None
+
+
+def built_with(option):
+    """Return whether an option is on; None where that cannot be known.
+
+    Of a kernel of the lab, tests/lab/test_kernels.py has proven what it lacks; it has the rest.
+    """
+    if _lacks() is not None:
+        return option not in _lacks()
+    return None if _options() is None else option in _options()
