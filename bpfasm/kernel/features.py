@@ -69,31 +69,59 @@ def helpers(types: Iterable[int] = (), *, loud: bool = False) -> list[Helpers]:
     return [each.replace(lack=explained(each.lack)) if each.lack else each for each in found]
 
 
-def helper(name: str) -> list[Helpers]:
+def helper(name: str, *, loud: bool = False) -> list[Helpers]:
     """Return which programs may call a helper, given by its name. Raises UsageError."""
-    from bpfasm.syscall.probe.helpers import HELPERS, ask as ask_helpers
+    from bpfasm.syscall.probe.helpers import ask as ask_helpers
 
-    name = name.removeprefix("bpf_")
-    numbers = [number for number, known in HELPERS.items() if known == name]
-    if not numbers:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, HELPERS.values(), n=3)
-        raise UsageError(
-            f"there is no helper {name!r}",
-            f"did you mean {' or '.join(close)}?" if close else "bpfasm features helper lists them",
-            rule="no-such-feature",
-        )
+    number = helper_number(name)
     with plenty():
-        found = list(ask_helpers(numbers))
+        found = list(ask_helpers([number], loud=loud))
     return [each.replace(lack=explained(each.lack)) if each.lack else each for each in found]
+
+
+def some_program() -> dict[int, Answer]:
+    """Return for each helper, by number, whether some program may call it."""
+    from bpfasm.syscall.probe.helpers import HELPERS, anywhere
+
+    with plenty():
+        return {number: explained(answer) for number, answer in anywhere(HELPERS).items()}
+
+
+def helper_number(name: str) -> int:
+    """Return the number of a helper, given by its name with or without ``bpf_``. Raises UsageError."""
+    from bpfasm.syscall.probe.helpers import HELPERS
+
+    known = {called: number for number, called in HELPERS.items()}
+    return _number(name.lower().removeprefix("bpf_"), known, "helper", "bpfasm features helper lists them")
+
+
+def program_number(name: str) -> int:
+    """Return the number of a type of program, given as ``xdp`` or ``BPF_PROG_TYPE_XDP``. Raises UsageError."""
+    from bpfasm.syscall.probe.programs import PLAIN
+
+    known = {each.label: number for number, each in PLAIN.items()}
+    return _number(name.lower().removeprefix("bpf_prog_type_"), known, "type of program", "bpfasm features program")
+
+
+def _number(name: str, known: dict[str, int], what: str, where: str) -> int:
+    if name in known:
+        return known[name]
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3)
+    raise UsageError(
+        f"there is no {what} {name!r}",
+        f"did you mean {' or '.join(close)}?" if close else where,
+        rule="no-such-feature",
+    )
 
 
 def explained(answer: Answer) -> Answer:
     """Say what a lack of permission is due to."""
     if answer.state != UNKNOWN or not answer.errno:
         return answer
-    return answer.replace(reason=not_permitted("asking", _NEEDS, errno_name(answer.errno)).what)
+    reason = not_permitted("asking", _NEEDS, errno_name(answer.errno)).what
+    return answer.replace(reason=reason.removeprefix("asking: "))
 
 
 def lack_of(id: str) -> FeatureMissing | None:

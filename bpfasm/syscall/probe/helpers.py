@@ -17,7 +17,7 @@ from bpfasm.isa.insn import encode
 from bpfasm.isa.operands import R0, R5
 from bpfasm.syscall import system
 from bpfasm.syscall.bpf import TRIES, Attr
-from bpfasm.syscall.libc import buffer
+from bpfasm.syscall.libc import NR, buffer, errno, syscall
 from bpfasm.syscall.probe.answer import YES, Answer, Tried, denied, judge, no, unknown, yes
 from bpfasm.syscall.probe.programs import FORMS, STRUCT_OPS, Minimal
 from bpfasm.syscall.probe.trying import load
@@ -26,7 +26,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
 #: The first helper of each release that brought some, by number: they are given out in order.
@@ -129,16 +129,24 @@ def _ask(minimal: Minimal, numbers: Iterable[int]) -> Helpers:
     fields, lack = _callable(minimal)
     if lack:
         return Helpers(minimal.label, {}, lack)
-    caller = _Caller(minimal.type, fields)
+    call = _caller(minimal.type, fields)
     found: dict[int, Answer] = {}
-    beyond, last = max(HELPERS) + 1, Tried("", 0)
+    beyond, last = max(HELPERS) + 1, (0, b"")
     for number in sorted(numbers):
         # A kernel has all helpers up to its last.
-        tried = caller.call(number) if number < beyond else last
-        if number < beyond and "invalid func" in tried.log:
-            beyond, last = number, tried
-        found[number] = _judge(number, tried)
+        said = call(number) if number < beyond else last
+        if number < beyond and b"invalid func" in said[1]:
+            beyond, last = number, said
+        # Most types of programs are told the same, in the same words.
+        seen = number, *said
+        if seen not in _judged:
+            _judged[seen] = _judge(*seen)
+        found[number] = _judged[seen]
     return Helpers(minimal.label, found)
+
+
+#: What was made of the kernel's words before.
+_judged: dict[tuple[int, int, bytes], Answer] = {}
 
 
 def _callable(minimal: Minimal) -> tuple[dict[str, Any], Answer | None]:
@@ -164,9 +172,10 @@ def _callable(minimal: Minimal) -> tuple[dict[str, Any], Answer | None]:
 _MEMBERS = 32
 
 
-def _judge(number: int, tried: Tried) -> Answer:
+def _judge(number: int, reason: int, log: bytes) -> Answer:
+    tried = Tried(f"a call of {HELPERS[number]}", reason, log.decode(errors="replace"))
     if any(words in tried.log for words in _ABSENT):
-        if system.lockdown() in _LOCKED_DOWN.get(number, ()):
+        if number in _LOCKED_DOWN and system.lockdown() in _LOCKED_DOWN[number]:
             return unknown("the kernel is locked down, and hides it", tried.words)
         return no("programs of this type may not call it", tried.words)
     if tried.log:
@@ -174,37 +183,29 @@ def _judge(number: int, tried: Tried) -> Answer:
     return denied(tried) if tried.not_permitted else unknown("the verifier did not say", tried.words)
 
 
-class _Caller:
-    """A program that calls a helper, loaded again and again with another number in the same memory."""
+def _caller(type: int, fields: dict[str, Any]) -> Callable[[int], tuple[int, bytes]]:
+    """Return what calls a helper from a program of a type, and gives the errno and the verifier's log.
 
-    def __init__(self, type: int, fields: dict[str, Any]) -> None:
-        called = [BPF_EMIT_CALL(bpf.BPF_FUNC_map_lookup_elem), BPF_MOV64_REG(R0, R5), BPF_EXIT_INSN()]
-        code = encode(called, sys.byteorder)
-        self.insns, self.log = buffer(code), buffer(_LOG_BYTES)
-        given: dict[str, Any] = {
-            "prog_type": type,
-            "insn_cnt": len(called),
-            "insns": self.insns,
-            "license": buffer(b"GPL\0"),
-        }
-        log: dict[str, Any] = {"log_level": 1, "log_size": _LOG_BYTES, "log_buf": self.log}
-        self.attr = Attr({**given, **log, **fields})
+    The program is loaded again and again with another number in the same memory.
+    """
+    called = [BPF_EMIT_CALL(bpf.BPF_FUNC_map_lookup_elem), BPF_MOV64_REG(R0, R5), BPF_EXIT_INSN()]
+    insns, log = buffer(encode(called, sys.byteorder)), buffer(_LOG_BYTES)
+    given: dict[str, Any] = {"prog_type": type, "insn_cnt": len(called), "insns": insns, "license": buffer(b"GPL\0")}
+    attr = Attr({**given, "log_level": 1, "log_size": _LOG_BYTES, "log_buf": log, **fields})
 
-    def call(self, number: int) -> Tried:
-        """Return what the verifier says to a call of a helper."""
-        pack_into("=i", self.insns, _IMM, number)
+    def call(number: int) -> tuple[int, bytes]:
+        pack_into("=i", insns, _IMM, number)
         for _ in range(TRIES):
-            pack_into("B", self.log, 0, 0)
-            try:
-                os.close(self.attr.open(bpf.BPF_PROG_LOAD))
-            except OSError as error:
-                if error.errno == EAGAIN:
-                    continue
-                return Tried(
-                    f"a call of {HELPERS[number]}", error.errno or 0, self.log.value.decode(errors="replace")
-                )
-            raise AssertionError(f"a program that reads R5 after calling {HELPERS[number]} was loaded")
-        return Tried(f"a call of {HELPERS[number]}", EAGAIN)
+            log[0] = b"\0"
+            result = syscall(NR["__NR_bpf"], bpf.BPF_PROG_LOAD, attr.memory, attr.size)
+            if result >= 0:
+                os.close(result)
+                raise AssertionError(f"a program that reads R5 after it calls {HELPERS[number]} was loaded")
+            if errno() != EAGAIN:
+                return errno(), log.value
+        return EAGAIN, b""
+
+    return call
 
 
 #: Where an instruction has its immediate.
