@@ -95,9 +95,53 @@ def online_cpu() -> int:
 
 def start_time(pid: int | str = "self") -> int | None:
     """Return when a process started, in clock ticks since boot; with its pid it names a process for good."""
+    fields = _stat(pid)
+    # A time namespace sees boot at another time.
+    return int(fields[19]) - _time_offset() if fields else None
+
+
+def ended(pid: int | str) -> bool:
+    """Return whether a process is over, and waits at most for its parent to ask how it ended."""
+    fields = _stat(pid)
+    return not fields or fields[0] in {"Z", "X"}
+
+
+def _stat(pid: int | str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on; none where there is no such process."""
     text = read(f"/proc/{pid}/stat")
     # The command may hold spaces and brackets: count from the last bracket, which ends field 2.
-    return int(text.rpartition(")")[2].split()[19]) if text else None
+    return text.rpartition(")")[2].split() if text else []
+
+
+def _time_offset() -> int:
+    """Return by how many clock ticks this process's time namespace sees times since boot changed."""
+    for line in (read("/proc/self/timens_offsets") or "").splitlines():
+        name, seconds, nanoseconds = line.split()
+        if name in {"boottime", "7"}:
+            ticks = os.sysconf("SC_CLK_TCK")
+            return int(seconds) * ticks + int(nanoseconds) * ticks // 1_000_000_000
+    return 0
+
+
+def processes() -> list[int]:
+    """Return the pids of all processes that /proc shows."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def own_proc() -> bool:
+    """Return whether /proc is that of this process's own pid namespace."""
+    try:
+        return int(os.readlink("/proc/self")) == os.getpid()
+    except (OSError, ValueError):
+        return False
+
+
+def pids_inside(pid: int) -> list[int]:
+    """Return the pids of a process, from the namespace that /proc is of down to its own."""
+    return [int(each) for each in status(pid).get("NSpid", "").split()]
 
 
 def pid_namespace(pid: int | str = "self") -> int | None:
