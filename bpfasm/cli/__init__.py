@@ -27,6 +27,8 @@ VERBS = {
     "asm": ("bpfasm.cli.asm", "asm", "turn macros or hex into bytes, hex, kernel text"),
     "disasm": ("bpfasm.cli.asm", "disasm", "show bytes as the kernel's text, macros, JSON"),
     "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
+    "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
+    "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),
     "features": ("bpfasm.cli.features", "main", "what this kernel has, found out by trying"),
     "lab": ("bpfasm.cli.lab", "main", "run a command on another kernel, in QEMU"),
     "lesson": ("bpfasm.cli.lesson", "main", "learn: start, check"),

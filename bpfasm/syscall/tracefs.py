@@ -28,7 +28,23 @@ def add_kprobe_event(tracefs: str, definition: str) -> None:
 
 def remove_kprobe_event(tracefs: str, group: str, event: str) -> None:
     """Remove an event. Raises EBUSY while somebody has it open, ENOENT where there is none."""
-    _append(f"{tracefs}/kprobe_events", f"-:{group}/{event}")
+    remove_event(f"{tracefs}/kprobe_events", f"{group}/{event}")
+
+
+def remove_event(path: str, event: str) -> None:
+    """Remove an event, ``GROUP/EVENT``, by the file that it was made with. Raises as ``remove_kprobe_event``."""
+    _append(path, f"-:{event}")
+
+
+def events_of(path: str) -> list[tuple[str, str]]:
+    """Return the group and name of each event that a file lists; none where it cannot be read."""
+    found = []
+    for line in (read(path) or "").splitlines():
+        # p:GROUP/EVENT or r8:GROUP/EVENT, then where it is
+        group, _, event = line.partition(" ")[0].partition(":")[2].partition("/")
+        if event:
+            found.append((group, event))
+    return found
 
 
 def event_id(tracefs: str, group: str, event: str) -> int:
