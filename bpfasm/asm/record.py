@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct, error as struct_error
 
-from bpfasm.asm.types import Chars, Field
+from bpfasm.asm.types import Field
 from bpfasm.errors import RecordError
 from bpfasm.isa.where import outside
 
@@ -117,7 +117,8 @@ class Record(metaclass=_RecordClass):
             )
         record = cls.__new__(cls)
         for field, value in zip(cls.fields, cls._struct.unpack(data), strict=True):
-            record.__dict__[field.name] = value.split(b"\0", 1)[0] if isinstance(field.type, Chars) else value
+            # What is not a number is bytes here: a text, an array.
+            record.__dict__[field.name] = field.type.unpack(value) if isinstance(value, bytes) else value
         return record
 
     def to_bytes(self) -> bytes:

@@ -62,41 +62,43 @@ def lacking(needs: tuple[str, ...]) -> list[str]:
     return [name for name in needs if not held >> getattr(capability, name) & 1]
 
 
-def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> FeatureMissing:
-    """Return why ``doing`` something was refused, and what to do about it."""
+def not_permitted(
+    doing: str, needs: tuple[str, ...], errno: str = "EPERM", otherwise: str = IN_THE_LAB
+) -> FeatureMissing:
+    """Return why ``doing`` something was refused, and what to do about it, or ``otherwise``."""
     missing = lacking(needs)
     if missing:
-        return _no_capability(doing, missing)
+        return _no_capability(doing, missing, otherwise)
     # The weaker mode, integrity, keeps nobody from tracing.
     if system.lockdown() == "confidentiality":
         return FeatureMissing(
             f"{doing}: the kernel is locked down (confidentiality mode) and refuses it even to root",
-            f"boot with lockdown=integrity or none, or {IN_THE_LAB}",
+            f"boot with lockdown=integrity or none, or {otherwise}",
             rule="lockdown",
         )
     if system.in_user_namespace():
         return FeatureMissing(
             f"{doing}: the capabilities of this process hold in its user namespace only, as in a rootless container",
-            f"run it as root of the machine, or {IN_THE_LAB}",
+            f"run it as root of the machine, or {otherwise}",
             rule="privilege",
         )
     if system.seccomp():
         return FeatureMissing(
             f"{doing}: refused, and a seccomp filter is on this process, as in a container",
             "allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), "
-            f"or {IN_THE_LAB}",
+            f"or {otherwise}",
             rule="seccomp",
         )
     limit = system.memlock_limit()[1]
     if limit >= 0 and system.version() < _NOT_BY_MEMLOCK:
         return FeatureMissing(
             f"{doing}: kernels before 5.11 count it as locked memory, which is limited to {limit} bytes here",
-            f"raise the limit (as root): ulimit -l unlimited, or {IN_THE_LAB}",
+            f"raise the limit (as root): ulimit -l unlimited, or {otherwise}",
             rule="memlock",
         )
     return FeatureMissing(
         f"{doing}: the kernel refuses it ({errno}), though this process has {' and '.join(needs)}",
-        f"a security module may forbid it: see dmesg; or {IN_THE_LAB}",
+        f"a security module may forbid it: see dmesg; or {otherwise}",
         rule="privilege",
     )
 
@@ -105,16 +107,16 @@ def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> F
 _NOT_BY_MEMLOCK = (5, 11)
 
 
-def _no_capability(doing: str, missing: list[str]) -> FeatureMissing:
+def _no_capability(doing: str, missing: list[str], otherwise: str) -> FeatureMissing:
     words = " and ".join(missing)
     if os.geteuid() == 0:
         return FeatureMissing(
             f"{doing} needs {words}, which root does not have here (a container?)",
-            f"give the container {words} (docker run --privileged), or {IN_THE_LAB}",
+            f"give the container {words} (docker run --privileged), or {otherwise}",
             rule="privilege",
         )
     return FeatureMissing(
         f"{doing} needs {words}, and this process is not root",
-        f"run it with sudo, or {IN_THE_LAB}",
+        f"run it with sudo, or {otherwise}",
         rule="privilege",
     )

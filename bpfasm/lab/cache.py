@@ -13,6 +13,8 @@ import hashlib
 import os
 import shutil
 import sys
+import threading
+from collections import defaultdict
 from pathlib import Path
 
 from bpfasm.errors import LabError
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from bpfasm.syscall.owner import Owner
+
+#: The locks of this cache among the threads of this process.
+_within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
@@ -75,21 +80,22 @@ def _elsewhere(path: Path) -> str:
 def locked(name: str, doing: str = "") -> Iterator[None]:
     """Hold the lock ``name`` of this cache for the block; say ``doing`` on stderr when another process has it.
 
-    The kernel drops the lock with its holder, however that ends.
+    The kernel drops the lock with its holder, however that ends. Threads of this process wait without a word.
     """
     path = directory("locks") / f"{name}.lock"
-    with writing(path):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    with _within[name]:
+        with writing(path):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if doing:
-                print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if doing:
+                    print(f"lab: waiting: another bpfasm is {doing}", file=sys.stderr, flush=True)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager

@@ -134,6 +134,8 @@ def place(version: str) -> Path:
 
 def tree_in(folder: Path) -> Tree | None:
     """Return the kernel unpacked below ``folder`` as Debian packs it, or None when there is none."""
+    if not os.path.isdir(folder):  # or it is one that this user may not see
+        return None
     for image in (*folder.glob("boot/vmlinuz-*"), *folder.glob("usr/lib/modules/*/vmlinuz*")):
         release = image.name.removeprefix("vmlinuz-") if image.parent.name == "boot" else image.parent.name
         busybox = [path for path in (folder / "bin/busybox", folder / "usr/bin/busybox") if path.is_file()]

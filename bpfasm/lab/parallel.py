@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The memory of a guest where nothing else is said, and what QEMU needs beside it, in MiB.
 MEMORY_MIB = 1024
-_OVERHEAD_MIB = 128
+_OVERHEAD_MIB = 384
 
 
 def room(memory_mib: int = MEMORY_MIB) -> int:

@@ -64,8 +64,9 @@ def fill(
 
 def _before(folder: Path) -> dict[str, tuple[Bundle, bool]]:
     """Return what a folder was made for, by name; raise LabError for one with files that are not ours to renew."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
+    with cache.writing(folder):
+        if not os.path.isdir(folder) or not os.listdir(folder):
+            return {}
     try:
         asked = json.loads((folder / sources.MARK).read_text())["asked"].items()
     except (OSError, ValueError, KeyError, AttributeError):

@@ -148,8 +148,13 @@ def _bring(wanted: Bundle, folder: Path, progress: Progress | None, mirror: str,
     partial = cache.directory(f"partial/{wanted.name}")
     packages = get(wanted, partial, partial / "apt", progress, mirror, pinned)
     with cache.workdir() as work:
-        for package in packages:
-            deb.unpack(partial / package.path, work / "tree")
+        with shown(progress) as show:
+            done, total = 0, sum(package.size for package in packages)
+            for package in packages:
+                show(f"unpacking {wanted.name}", done, total)
+                deb.unpack(partial / package.path, work / "tree")
+                done += package.size
+            show(f"unpacking {wanted.name}", done, total)
         with cache.writing(work):
             (work / "tree" / MADE_OF).write_text("".join(f"{package.sha256}\n" for package in packages))
         cache.publish(work / "tree", folder)

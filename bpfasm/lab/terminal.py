@@ -110,13 +110,13 @@ class Terminal:
             signal.signal(number, handler or signal.SIG_DFL)
 
     def write(self, data: bytes) -> None:
-        """Write what the command has written, and note which screen that leads to."""
-        self._out.write(data)
+        """Note which screen this leads to, and write it."""
         text = self._tail + data
         _, switch, after = text.rpartition(_SECOND_SCREEN)
         if switch and after:
             self._second_screen = after.startswith(b"h")
         self._tail = text[-len(_SECOND_SCREEN) :]
+        self._out.write(data)
 
     def size(self) -> tuple[int, int]:
         """Return its rows and columns; 24 and 80 where it does not know."""
@@ -142,7 +142,8 @@ class Terminal:
 def say(what: str) -> None:
     """Print a line of the lab's own on stderr, which may be a terminal that is raw."""
     if sys.stderr:
-        print(f"lab: {what}", end="\r\n" if sys.stderr.isatty() else "\n", file=sys.stderr, flush=True)
+        raw = sys.stderr.isatty() and not termios.tcgetattr(sys.stderr)[1] & termios.OPOST
+        print(f"lab: {what}", end="\r\n" if raw else "\n", file=sys.stderr, flush=True)
 
 
 def description() -> list[Path]:

@@ -6,12 +6,13 @@ from errno import ENOENT
 from struct import pack_into
 
 from bpfasm.syscall.libc import NR, addressof, buffer, errno, failure, quick_syscall, syscall
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import (
     BPF_MAP_DELETE_ELEM,
     BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_AND_DELETE_ELEM,
     BPF_MAP_LOOKUP_ELEM,
     BPF_MAP_UPDATE_ELEM,
-    enum_bpf_cmd,
     union_bpf_attr,
 )
 
@@ -35,12 +36,13 @@ class Slot:
     __slots__ = ("elem", "first", "flags", "key", "key_only", "memory", "next", "next_key", "value")
 
     def __init__(self, map_fd: int, key_size: int, value_size: int) -> None:
-        # A map without keys (a queue) still has to point somewhere.
         key, value, after = buffer(max(key_size, 1)), buffer(max(value_size, 1)), buffer(max(key_size, 1))
         self.memory = (key, value, after)
-        self.elem = _attr(map_fd, addressof(key), addressof(value))
-        self.key_only = _attr(map_fd, addressof(key), 0)
-        self.next_key = _attr(map_fd, addressof(key), addressof(after))
+        # Where there are no keys (a queue), the kernel insists on NULL.
+        at_key = addressof(key) if key_size else 0
+        self.elem = _attr(map_fd, at_key, addressof(value))
+        self.key_only = _attr(map_fd, at_key, 0)
+        self.next_key = _attr(map_fd, at_key, addressof(after))
         self.first = _attr(map_fd, 0, addressof(after))
         self.key = memoryview(key).cast("B")[:key_size]
         self.value = memoryview(value).cast("B")[:value_size]
@@ -78,13 +80,14 @@ class Elements:
         self._call = syscall if slow else quick_syscall
         self._free = [Slot(*self._sizes)]
 
-    def lookup(self, key: bytes) -> bytes | None:
+    def lookup(self, key: bytes, flags: int = 0) -> bytes | None:
         """Return the value at a key, None where there is none."""
         try:
             slot = self._free.pop()
         except IndexError:
             slot = Slot(*self._sizes)
         slot.key[:] = key
+        slot.flags[0] = flags
         if self._call(_NR_BPF, BPF_MAP_LOOKUP_ELEM, slot.elem, _SIZE):
             self._missing(slot, BPF_MAP_LOOKUP_ELEM)
             return None
@@ -92,20 +95,46 @@ class Elements:
         self._free.append(slot)
         return value
 
-    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Set the value at a key."""
+    def take(self, key: bytes) -> bytes | None:
+        """Delete a key and return the value it had, None where there is none; of a queue or stack the next value."""
         try:
             slot = self._free.pop()
         except IndexError:
             slot = Slot(*self._sizes)
         slot.key[:] = key
+        slot.flags[0] = 0
+        if self._call(_NR_BPF, BPF_MAP_LOOKUP_AND_DELETE_ELEM, slot.elem, _SIZE):
+            self._missing(slot, BPF_MAP_LOOKUP_AND_DELETE_ELEM)
+            return None
+        value = slot.value.tobytes()
+        self._free.append(slot)
+        return value
+
+    def holds(self, value: bytes) -> bool:
+        """Tell whether a value may have been added to a bloom filter."""
+        slot = Slot(*self._sizes)
         slot.value[:] = value
+        if self._call(_NR_BPF, BPF_MAP_LOOKUP_ELEM, slot.elem, _SIZE):
+            self._missing(slot, BPF_MAP_LOOKUP_ELEM)
+            return False
+        return True
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Set the value at a key; under BPF_F_CPU the value is shorter than under others."""
+        try:
+            slot = self._free.pop()
+        except IndexError:
+            slot = Slot(*self._sizes)
+        slot.key[:] = key
+        if flags:
+            slot.value[: len(value)] = value
+        else:
+            slot.value[:] = value
         slot.flags[0] = flags
         failed = self._call(_NR_BPF, BPF_MAP_UPDATE_ELEM, slot.elem, _SIZE)
-        slot.flags[0] = 0
         self._free.append(slot)
         if failed:
-            raise self._refusal(errno(), enum_bpf_cmd[BPF_MAP_UPDATE_ELEM])
+            raise self._refusal(errno(), "BPF_MAP_UPDATE_ELEM")
 
     def delete(self, key: bytes) -> bool:
         """Delete a key; return whether it was there."""
@@ -143,4 +172,4 @@ class Elements:
         number = errno()
         self._free.append(slot)
         if number != ENOENT:
-            raise self._refusal(number, enum_bpf_cmd[command])
+            raise self._refusal(number, names(uapi, "bpf_cmd")[command])

@@ -26,6 +26,15 @@ def read_start(path: str, size: int) -> str | None:
         return None
 
 
+def read_bytes(path: str) -> bytes | None:
+    """Return a file's bytes, None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def number(path: str) -> int | None:
     """Return the number in a file, None where there is none."""
     text = read(path)
@@ -180,6 +189,17 @@ def set_memlock_limit(soft: int, hard: int) -> None:
     from resource import RLIMIT_MEMLOCK, setrlimit
 
     setrlimit(RLIMIT_MEMLOCK, (soft, hard))
+
+
+def file_system(path: str) -> str:
+    """Return the type of the file system that a directory is in (bpf, tmpfs ...), empty where that is unknown."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in (read("/proc/self/mountinfo") or "").splitlines():
+        place, _, rest = line.partition(" - ")
+        if place.split()[2] == wanted:
+            return rest.split()[0]
+    return ""
 
 
 def in_user_namespace() -> bool:

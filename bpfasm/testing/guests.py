@@ -82,6 +82,8 @@ class Guests:
                     raise session.Failed(session.shouldfail)
                 if session.shouldstop:
                     raise session.Interrupted(session.shouldstop)
+            while any("seconds" not in self.facts[str(self.kernel_of(item))] for item in away):
+                self._read()
         finally:
             session.items = everything
             self._end()

@@ -73,8 +73,37 @@ class Verbs(Table):
         return [(code(f"bpfasm {verb}"), what) for verb, (_, _, what) in VERBS.items()]
 
 
+class ProgTypes(Table):
+    """The types of programs."""
+
+    header = ("type", "since", "R1", "expected_attach_type", "returns", "license", "may sleep", "test run", "note")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each type."""
+        from bpfasm.asm.progtypes import ANY, REQUIRED, TYPES
+        from bpfasm.uapi import bpf, names
+
+        attach = names(bpf, "bpf_attach_type")
+        return [
+            (
+                code(row.name.removeprefix("BPF_PROG_TYPE_")),
+                row.since,
+                code(row.ctx) if row.ctx.startswith("struct ") else row.ctx,
+                ", ".join(code(attach[each].removeprefix("BPF_")) for each in row.attach_types)
+                + (" \\*" if row.attach == REQUIRED else ""),
+                row.returns or ("any" if row.attach == ANY else ""),
+                "GPL" if row.gpl else "",
+                row.sleepable,
+                ", ".join(row.run) if row.run is not None else "",
+                row.note.replace("*", "\\*"),
+            )
+            for row in TYPES.values()
+        ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive("forms", Forms)
     app.add_directive("verbs", Verbs)
+    app.add_directive("progtypes", ProgTypes)
     return {"parallel_read_safe": True}

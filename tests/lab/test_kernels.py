@@ -13,7 +13,7 @@ from bpfasm.errors import LabError
 from bpfasm.lab import deb, pins, sources, web
 from bpfasm.lab.modules import index
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 
 def configuration(kernel):

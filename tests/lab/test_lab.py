@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.processes import gone, machines_of, until
+from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError
@@ -33,18 +33,6 @@ def run(guest: lab.Guest, *argv: str | bytes, **options) -> tuple[int, bytes, by
 
 def python(guest: lab.Guest, program: str, *argv: str | bytes, **options) -> tuple[int, bytes, bytes]:
     return run(guest, "python3", "-c", program, *argv, **options)
-
-
-def lab_process(*words: str, **options) -> subprocess.Popen:
-    """Start `bpfasm lab run` as a command of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "bpfasm", "lab", "run", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT), **options},
-    )
 
 
 def test_the_kernel_is_the_one_asked_for(guest):

@@ -32,31 +32,10 @@ def refused(*insns, **more):
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "type",
-    [
-        BPF_PROG_TYPE_SOCKET_FILTER,
-        BPF_PROG_TYPE_KPROBE,
-        BPF_PROG_TYPE_SCHED_CLS,
-        BPF_PROG_TYPE_TRACEPOINT,
-        BPF_PROG_TYPE_XDP,
-        BPF_PROG_TYPE_PERF_EVENT,
-        BPF_PROG_TYPE_CGROUP_SKB,
-        BPF_PROG_TYPE_RAW_TRACEPOINT,
-    ],
-)
-def test_types_without_a_target(type):
-    with load(program(RETURN_0, type)) as obj:
-        info = obj.programs[0].info()
-    assert info["type"] == type
-    assert info["name"].rstrip(b"\0") == b"prog"
-    assert info["gpl_compatible"] == 1 if "gpl_compatible" in info else True
-
-
 def test_a_name_the_kernel_would_not_take():
     named = Program("über-lang.named_program", BPF_PROG_TYPE_SOCKET_FILTER, RETURN_0)
     with load(named) as obj:
-        assert obj[named].info()["name"].rstrip(b"\0") == b"berlang.named_p"
+        assert obj[named].info().name == "berlang.named_p"
 
 
 @pytest.mark.parametrize("returns", [0, 1, 42, 0x7FFFFFFF])
@@ -109,25 +88,6 @@ def test_run_counts_in_a_map():
         for _ in range(23):
             obj[prog].test_run(PACKET)
         assert obj[hits][0] == 23
-
-
-def test_run_of_a_raw_tracepoint_takes_a_context():
-    prog = program([BPF_LDX_MEM(BPF_DW, R0, R1, 8), BPF_EXIT_INSN()], BPF_PROG_TYPE_RAW_TRACEPOINT)
-    with load(prog) as obj:
-        assert obj[prog].test_run(ctx=struct.pack("=2Q", 1, 77)).retval == 77
-
-
-def test_a_kprobe_has_no_test_run():
-    prog = program(RETURN_0, BPF_PROG_TYPE_KPROBE)
-    with load(prog) as obj, pytest.raises(KernelError) as caught:
-        obj[prog].test_run(PACKET)
-    assert caught.value.what == "programs of type BPF_PROG_TYPE_KPROBE have no test run"
-
-
-def test_a_run_without_enough_data():
-    prog = program(RETURN_0)
-    with load(prog) as obj, pytest.raises(KernelError, match="at least 14 bytes"):
-        obj[prog].test_run(b"short")
 
 
 def test_subprograms_are_loaded():
@@ -287,7 +247,7 @@ def test_a_program_that_is_refused_takes_all_with_it():
 
 def test_a_map_that_is_refused_takes_all_with_it():
     good = HashMap("good", key=u32, value=u64, max_entries=1)
-    bad = HashMap("bad", key=u32, value=u64, max_entries=0)
+    bad = HashMap("bad", key=u32, value=u64, max_entries=1, flags=1 << 31)
     overfull = HashMap("overfull", key=u32, value=u64, max_entries=1, initial={1: 1, 2: 2})
     before = os.listdir("/proc/self/fd")
     for last_one in (bad, overfull):

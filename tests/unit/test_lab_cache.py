@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -116,3 +118,22 @@ def test_a_cache_that_is_a_file(tmp_path):
 def test_no_space_left():
     with pytest.raises(LabError, match="no space left"), cache.writing(cache.root()):
         raise OSError(28, "No space left on device")
+
+
+def test_threads_of_one_process_take_turns_without_a_word(capsys):
+    inside, most = set(), []
+
+    def hold(name):
+        with cache.locked("x", "making it"):
+            inside.add(name)
+            most.append(len(inside))
+            time.sleep(0)
+            inside.remove(name)
+
+    threads = [threading.Thread(target=hold, args=(name,)) for name in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert most == [1] * 20
+    assert capsys.readouterr().err == ""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,20 @@ def test_a_run_that_does_not_ask_for_it_imports_next_to_nothing():
         [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "['bpfasm', 'bpfasm.testing', 'bpfasm.testing.plugin']"
+
+
+def test_where_bpfasm_is_installed_pytest_loads_it(run, pytester, monkeypatch):
+    """And a checkout's own tests, which load it themselves, run there as well."""
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["pytest11"]
+    info = pytester.path / "site" / "bpfasm-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bpfasm\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[pytest11]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{info.parent}")
+    collect = ["--on", "6.1", "--collect-only", "-q"]
+    assert "test_marked[6.1-a]" in ids(pytester.runpytest_subprocess(*collect))
+    monkeypatch.chdir(ROOT)
+    words = [*collect, "-p", "no:cacheprovider", "tests/live/test_maps.py"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "test_maps.py::test_an_array[6.1]" in done.stdout

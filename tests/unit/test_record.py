@@ -228,7 +228,7 @@ def test_a_map_is_declared(spec, type, per_cpu, key_size):
 
 @pytest.mark.parametrize("name", enum_bpf_map_type)
 def test_a_map_is_per_cpu_by_its_type(name):
-    spec = MapSpec("m", getattr(bpf, name), 4, 8, 1)
+    spec = MapSpec.as_is(name="m", type=getattr(bpf, name), key=4, value=8, max_entries=1)
     assert spec.per_cpu is ("PERCPU" in name)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.variables import Global
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
@@ -21,10 +23,17 @@ HELPERS = names(bpf, "bpf_func_id")
 
 
 def _map(insn: Insn) -> Any:
-    if isinstance(insn.imm, MapSpec):
+    if isinstance(insn.imm, MapSpec | Global):
         return insn.imm.name
     if insn.imm < 0:
         raise ValueError
+    return insn.imm
+
+
+def _kfunc(insn: Insn) -> Any:
+    if isinstance(insn.imm, Kfunc):
+        module = f', "{insn.imm.module}"' if insn.imm.module else ""
+        return f'kfunc("{insn.imm.name}"{module})'
     return insn.imm
 
 
@@ -47,7 +56,7 @@ ROLES: Roles = {
     "btf_id": ("%d", 4),
     "btf_fd": ("%d", 6),
     "helper": ("%s", lambda insn: HELPERS.get(insn.imm, insn.imm)),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", _kfunc),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from bpfasm.cli.lab import FAILED
-from bpfasm.cli.options import Parser, add_output, seconds, write
+from bpfasm.cli.lab import FAILED, options
+from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.errors import FeatureMissing, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from argparse import Namespace
     from typing import Any
 
 #: What pytest's own exit status is when Ctrl-C ended it.
@@ -25,27 +26,12 @@ def main(words: list[str]) -> int:
         "125: the lab itself failed on some kernel.",
         "  bpfasm lab matrix -- uname -r\n  bpfasm lab matrix --on 5.10,7 --timeout 60 -- python3 -c 'print(1)'",
     )
-    parser.add_argument(
-        "--on",
-        action="append",
-        default=[],
-        metavar="V",
-        help="kernels of the lab; several with commas (default: all)",
-    )
-    parser.add_argument(
-        "--timeout", metavar="S", help="end the guest when the command, or one test, takes longer: 90, 30s, 2m"
-    )
     parser.add_argument("--verbose", action="store_true", help="show what was written where all went well, too")
     add_output(parser)
-    parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
-    # What stands after the first -- is the command's, whatever it looks like.
-    split = words.index("--") if "--" in words else len(words)
-    arguments = parser.parse_args(words[:split])
-    command = arguments.command + words[split + 1 :]
-    timeout = None if arguments.timeout is None else seconds(arguments.timeout)
+    arguments, command = options.parse(parser, words, default="all", timed="the command, or one test,")
     from bpfasm.views import matrix
 
-    kernels = _command(arguments.on, command, timeout) if command else _tests(arguments.on, timeout)
+    kernels = _command(arguments, command) if command else _tests(arguments)
     document = matrix.document(command or None, kernels)
     if arguments.json:
         import json
@@ -58,12 +44,12 @@ def main(words: list[str]) -> int:
     return FAILED if matrix.LAB_FAILED in results else int(results != {matrix.OK})
 
 
-def _command(on: list[str], command: list[str], timeout: float | None) -> list[dict[str, Any]]:
+def _command(arguments: Namespace, command: list[str]) -> list[dict[str, Any]]:
     """Run a command on each kernel, and say on stderr when one is done; return what came of it, in their order."""
     from bpfasm import lab, place
     from bpfasm.views import matrix
 
-    places = dict.fromkeys(place.choose(on or ["all"], []))
+    places = dict.fromkeys(place.choose(arguments.on or ["all"], []))
     if any(each.live for each in places):
         raise UsageError(
             "a command of `lab matrix` runs in guests, and this kernel is none",
@@ -72,13 +58,13 @@ def _command(on: list[str], command: list[str], timeout: float | None) -> list[d
         )
     kernels = [lab.find(each.kernel) for each in places]
     done = {}
-    for outcome in lab.each(kernels, command, timeout=timeout):
+    for outcome in lab.each(kernels, command, timeout=arguments.timeout, **options.guest(arguments)):
         found = done[outcome.kernel.version] = matrix.of_outcome(outcome)
         print(f"lab: {matrix.progress(found)}", file=sys.stderr, flush=True)
     return [done[kernel.version] for kernel in kernels]
 
 
-def _tests(on: list[str], timeout: float | None) -> list[dict[str, Any]]:
+def _tests(arguments: Namespace) -> list[dict[str, Any]]:
     """Run the live tests on each kernel by pytest, whose words go to stderr; return what they came to."""
     import contextlib
     import json
@@ -104,9 +90,9 @@ def _tests(on: list[str], timeout: float | None) -> list[dict[str, Any]]:
         )
     import pytest
 
-    words = ["-q", "--no-header", "-rfE", "-m", "lab", "--on", ",".join(on or ["all"]), f"--rootdir={top}"]
+    words = ["-q", "--no-header", "-rfE", "-m", "lab", "--on", ",".join(arguments.on or ["all"]), f"--rootdir={top}"]
     words += ["-c", str(top / "pyproject.toml"), "-p", "no:cacheprovider"]
-    words += [] if timeout is None else [f"-olab_timeout={timeout}"]
+    words += [] if arguments.timeout is None else [f"-olab_timeout={arguments.timeout}"]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         report = Path(folder, "report.json")
         status = pytest.main([*words, "--lab-report", str(report), str(top / "tests")])

@@ -15,16 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def parse(parser: Parser, words: list[str]) -> tuple[Namespace, list[str]]:
-    """Add the options of a guest and the command to a parser; return what ``words`` give, and the command."""
-    parser.add_argument(
-        "--on",
-        action="append",
-        default=[],
-        metavar="V",
-        help="version, path of a vmlinuz, or all; several with commas (default: BPFASM_ON, or 6.1)",
-    )
-    parser.add_argument("--timeout", metavar="S", help="end the guest when the command takes longer: 90, 30s, 2m")
+def add_rw(parser: Parser) -> None:
+    """Add ``--rw``."""
     parser.add_argument(
         "--rw",
         action="append",
@@ -32,6 +24,23 @@ def parse(parser: Parser, words: list[str]) -> tuple[Namespace, list[str]]:
         metavar="DIR",
         help="share this folder: the guest has it, and what the command does in it comes back",
     )
+
+
+def parse(
+    parser: Parser, words: list[str], *, default: str = "BPFASM_ON, or 6.1", timed: str = "the command"
+) -> tuple[Namespace, list[str]]:
+    """Add the options of a guest and the command to a parser; return what ``words`` give, and the command.
+
+    ``default`` says what ``--on`` is, and ``timed`` what ``--timeout`` is for.
+    """
+    parser.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        metavar="V",
+        help=f"version, path of a vmlinuz, or all; several with commas (default: {default})",
+    )
+    parser.add_argument("--timeout", metavar="S", help=f"end the guest when {timed} takes longer: 90, 30s, 2m")
     parser.add_argument(
         "--copy", action="append", default=[], metavar="PATH", help="have this file or folder in the guest"
     )

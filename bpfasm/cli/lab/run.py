@@ -18,6 +18,7 @@ def main(words: list[str]) -> int:
         "  bpfasm lab run --on 5.10,6.12 --timeout 10 -- uname -r\n"
         "  bpfasm lab run --rw . -- sh -c 'dmesg > dmesg.txt'",
     )
+    options.add_rw(parser)
     arguments, command = options.parse(parser, words)
     from bpfasm import lab
 

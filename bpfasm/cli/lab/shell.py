@@ -17,6 +17,7 @@ def main(words: list[str]) -> int:
         "at any time. Nothing of what is done in it stays, but for the folders of --rw.",
         "  bpfasm lab shell --on 6.12\n  bpfasm lab shell --rw . -- python3",
     )
+    options.add_rw(parser)
     arguments, command = options.parse(parser, words)
     from bpfasm import lab
     from bpfasm.lab import terminal

@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from support.archive import RELEASE, Archive, Key, bzimage, fill, serving
 
 from bpfasm import lab
+from bpfasm.cli import main
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, debian, matrix, store
 
@@ -180,7 +182,7 @@ def test_an_interrupted_download_goes_on_where_it_stopped(number: int, archive, 
         assert server.stopped.wait(20)
         file = until(lambda: partial("9.9", MODULES))
         until(lambda: file.stat().st_size == half)
-        apt = children(process.pid)
+        apt = machines_of(process.pid)
         assert apt
         process.send_signal(number)
         process.communicate(timeout=20)
@@ -222,7 +224,7 @@ def test_what_an_interrupted_download_left_is_checked(archive, monkeypatch):
     assert any((kernel.tree.modules / "kernel/a.ko").read_bytes()[:100])
 
 
-def children(pid: int) -> list[int]:
+def machines_of(pid: int) -> list[int]:
     """Return the processes that ``pid`` has started, and theirs."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -231,7 +233,7 @@ def children(pid: int) -> list[int]:
         except OSError:
             continue
     found = [child for child, parent in parents.items() if parent == pid]
-    return found + [other for child in found for other in children(child)]
+    return found + [other for child in found for other in machines_of(child)]
 
 
 def alive(pid: int) -> bool:
@@ -299,6 +301,32 @@ def test_a_disk_that_is_full(size_kib: int, command, tmp_path):
     assert (out, process.returncode) == ("", 3)
     assert what.startswith(f"error: no space left for the lab in {small}")
     assert "XDG_CACHE_HOME" in do
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone becomes another user")
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["may look", "may not look"])
+def test_a_user_who_may_not_write_there(mode: int, archive, monkeypatch, capfd):
+    with tempfile.TemporaryDirectory() as closed:
+        os.chmod(closed, mode)
+        monkeypatch.setenv("XDG_CACHE_HOME", closed)
+        for words in (["lab", "fetch", "9.9"], ["lab", "fetch", "9.9", "--to", f"{closed}/folder"]):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    os.setuid(65534)
+                    os._exit(main(words))
+                finally:
+                    os._exit(99)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+            what, do = capfd.readouterr().err.splitlines()
+            assert "cannot write in" in what and "Permission denied" in what
+            assert do == "make it writable, or name another place in XDG_CACHE_HOME"
+
+
+def test_a_folder_that_cannot_be_made(archive, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["lab", "fetch", "9.9", "--to", str(tmp_path / "file/folder")]) == 3
+    assert "make it writable, or name another folder" in capsys.readouterr().err
 
 
 def test_a_cache_that_cannot_be_written(archive, tmp_path):

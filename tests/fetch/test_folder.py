@@ -105,7 +105,7 @@ def test_all_are_got_without_a_network(folder, command):
 
 
 def test_a_folder_is_good_after_the_last_day_of_its_lists(archive, tmp_path, monkeypatch):
-    """The same lists are refused from any other mirror: test_lab_fetch.py."""
+    """The same lists are refused from any other mirror: test_fetch.py."""
     with (tmp_path / "apt.conf").open("a") as config:
         config.write('Acquire::Check-Valid-Until "false";\n')  # for the making alone
     archive.publish(Date="Mon, 01 Jan 2024 00:00:00 GMT", Valid_Until="Mon, 08 Jan 2024 00:00:00 GMT")

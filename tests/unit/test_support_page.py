@@ -1,0 +1,50 @@
+"""The page of what works where: made from the document of a run, and that is a real one's."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = json.loads((ROOT / "docs/support_matrix.json").read_text())
+
+
+@pytest.fixture
+def directives(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "docs/_ext"), *sys.path])
+    return pytest.importorskip("support_matrix")
+
+
+def test_the_run_is_whole_and_all_is_well():
+    jsonschema.validate(RUN, json.loads((ROOT / "bpfasm/views/schemas/lab-matrix-1.json").read_text()))
+    assert RUN["command"] is None
+    assert {kernel["result"] for kernel in RUN["kernels"]} == {"ok"}
+    assert {kernel["kernel"] for kernel in RUN["kernels"]} >= {"5.10", "6.1", "6.12", "7"}
+
+
+def test_reasons_become_footnotes(directives):
+    def area(counts, *reasons):
+        return {"area": "tests/live/test_maps.py", "counts": counts, "reasons": dict.fromkeys(reasons, 1)}
+
+    def kernel(name, *areas):
+        return {"kernel": name, "release": f"{name}.0", "result": "ok", "seconds": 1.5, "error": None, "areas": areas}
+
+    old = area({"skipped": 3, "passed": 2}, "b came with Linux 6.6: refused", "a came with Linux 6.6", "no kprobes")
+    run = {
+        "date": "2026-01-02",
+        "version": "1",
+        "kernels": [kernel("5.10", old), kernel("6.1", area({"passed": 4, "skipped": 1}, "no kprobes")), kernel("7")],
+    }
+    lines = directives.page(run)
+    assert lines[0] == "Run on 2026-01-02 with bpfasm 1."
+    cells = [line[7:] for line in lines if line[:7] in {"   * - ", "     - "}]
+    assert cells[-4:] == ["Maps in the kernel", "2, 3 skipped [1]_ [2]_", "4, 1 skipped [2]_", "-"]
+    assert [cells[i : i + 4] for i in range(8, 24, 4)] == [
+        ["passed", "2", "4", "0"],
+        ["failed", "0", "0", "0"],
+        ["skipped", "3", "1", "0"],
+        ["seconds", "1.5", "1.5", "1.5"],
+    ]
+    assert lines[-2:] == [".. [1] ``a``, ``b`` came with Linux 6.6", ".. [2] no kprobes"]
