@@ -7,6 +7,7 @@ from functools import partial
 from struct import pack
 
 from bpfasm.asm.macros import BPF_CALL_REL, BPF_EXIT_INSN, BPF_MOV64_IMM
+from bpfasm.btf.write import Writer
 from bpfasm.isa.operands import R0
 from bpfasm.syscall import bpf as call
 from bpfasm.syscall.libc import buffer
@@ -15,51 +16,50 @@ from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.trying import Fd, attempt, load
 from bpfasm.syscall.probe.vmlinux import PATH, vmlinux
 from bpfasm.uapi import bpf, btf
+from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    #: A type's words: name, info, size or type, and what its kind adds.
-    Type = tuple[int, ...]
 
-#: The header up to the strings: what newer kernels have behind it, older ones do not take.
-_HEADER = sum(btf.struct_btf_header["str_len"][:2])
+class Type(Value):
+    """A type to be written: what ``Writer.add`` takes; ``rest`` are words, of which a name is one of the strings."""
 
-#: The strings of every blob here, and where they start.
-_STRINGS = b"\0int\0a\0b\0f\0.data\0"
-INT, A, B, F, DATA = (_STRINGS.index(b"\0" + name + b"\0") + 1 for name in (b"int", b"a", b"b", b"f", b".data"))
-
-
-def info(kind: int, count: int = 0, flag: int = 0) -> int:
-    """Return the second word of a type."""
-    return flag << 31 | kind << 24 | count
+    kind: int
+    name: str = ""
+    third: int = 0
+    rest: tuple[int | str, ...] = ()
+    count: int = 0
+    flag: bool = False
 
 
 #: Type 1 of every blob: a signed number of 32 bits.
-NUMBER: Type = (INT, info(btf.BTF_KIND_INT), 4, btf.BTF_INT_SIGNED << 24 | 32)
+NUMBER = Type(btf.BTF_KIND_INT, "int", 4, (btf.BTF_INT_SIGNED << 24 | 32,))
 
 #: ``int f(void)`` as types 2 and 3, which come after the number.
-PROTO: Type = (0, info(btf.BTF_KIND_FUNC_PROTO), 1)
+PROTO = Type(btf.BTF_KIND_FUNC_PROTO, third=1)
 
 
 def function(linkage: int) -> Type:
     """Return a function of type 2."""
-    return (F, info(btf.BTF_KIND_FUNC, linkage), 2)
+    return Type(btf.BTF_KIND_FUNC, "f", 2, count=linkage)
 
 
 def blob(*types: Type) -> bytes:
     """Return BTF with some types after the number."""
-    body = b"".join(pack(f"={len(words)}I", *words) for words in (NUMBER, *types))
-    sizes = (0, len(body), len(body), len(_STRINGS))
-    return pack("=HBB5I", btf.BTF_MAGIC, btf.BTF_VERSION, 0, _HEADER, *sizes) + body + _STRINGS
+    writer = Writer()
+    for each in (NUMBER, *types):
+        words = [writer.string(word) if isinstance(word, str) else word for word in each.rest]
+        rest = pack(f"={len(words)}I", *words)
+        writer.add(each.kind, each.name, each.third, rest, count=each.count, flag=each.flag)
+    return writer.to_bytes()
 
 
 def loaded(*types: Type) -> Fd:
     """Load BTF with some types after the number. Raises OSError."""
-    data = blob(*types)
-    return Fd(call.Attr({"btf": buffer(data), "btf_size": len(data)}).open(bpf.BPF_BTF_LOAD))
+    return Fd(call.btf_load(buffer(blob(*types))))
 
 
 def types_taken(*types: Type) -> Answer:
@@ -72,35 +72,33 @@ def types_taken(*types: Type) -> Answer:
     return judge(attempt("BPF_BTF_LOAD", make), absent=(EINVAL,))
 
 
-_FLAG = 1
+_VARIABLE = Type(btf.BTF_KIND_VAR, "a", 1, (btf.BTF_VAR_GLOBAL_ALLOCATED,))
+_POINTER = Type(btf.BTF_KIND_PTR, third=1)
+
+#: Of a tag: the whole of what it is on, not one of its members.
+_WHOLE = 0xFFFFFFFF
 
 #: A blob for each kind: its types after the number, type 1.
 KINDS: dict[int, tuple[Type, ...]] = {
     btf.BTF_KIND_INT: (),
-    btf.BTF_KIND_PTR: ((0, info(btf.BTF_KIND_PTR), 1),),
-    btf.BTF_KIND_ARRAY: ((0, info(btf.BTF_KIND_ARRAY), 0, 1, 1, 4),),
-    btf.BTF_KIND_STRUCT: ((A, info(btf.BTF_KIND_STRUCT, 1), 4, B, 1, 0),),
-    btf.BTF_KIND_UNION: ((A, info(btf.BTF_KIND_UNION, 1), 4, B, 1, 0),),
-    btf.BTF_KIND_ENUM: ((A, info(btf.BTF_KIND_ENUM, 1), 4, B, 0),),
-    btf.BTF_KIND_FWD: ((A, info(btf.BTF_KIND_FWD), 0),),
-    btf.BTF_KIND_TYPEDEF: ((A, info(btf.BTF_KIND_TYPEDEF), 1),),
-    btf.BTF_KIND_VOLATILE: ((0, info(btf.BTF_KIND_VOLATILE), 1),),
-    btf.BTF_KIND_CONST: ((0, info(btf.BTF_KIND_CONST), 1),),
-    btf.BTF_KIND_RESTRICT: ((0, info(btf.BTF_KIND_PTR), 1), (0, info(btf.BTF_KIND_RESTRICT), 2)),
+    btf.BTF_KIND_PTR: (_POINTER,),
+    btf.BTF_KIND_ARRAY: (Type(btf.BTF_KIND_ARRAY, rest=(1, 1, 4)),),
+    btf.BTF_KIND_STRUCT: (Type(btf.BTF_KIND_STRUCT, "a", 4, ("b", 1, 0), 1),),
+    btf.BTF_KIND_UNION: (Type(btf.BTF_KIND_UNION, "a", 4, ("b", 1, 0), 1),),
+    btf.BTF_KIND_ENUM: (Type(btf.BTF_KIND_ENUM, "a", 4, ("b", 0), 1),),
+    btf.BTF_KIND_FWD: (Type(btf.BTF_KIND_FWD, "a"),),
+    btf.BTF_KIND_TYPEDEF: (Type(btf.BTF_KIND_TYPEDEF, "a", 1),),
+    btf.BTF_KIND_VOLATILE: (Type(btf.BTF_KIND_VOLATILE, third=1),),
+    btf.BTF_KIND_CONST: (Type(btf.BTF_KIND_CONST, third=1),),
+    btf.BTF_KIND_RESTRICT: (_POINTER, Type(btf.BTF_KIND_RESTRICT, third=2)),
     btf.BTF_KIND_FUNC: (PROTO, function(btf.BTF_FUNC_STATIC)),
     btf.BTF_KIND_FUNC_PROTO: (PROTO,),
-    btf.BTF_KIND_VAR: ((A, info(btf.BTF_KIND_VAR), 1, btf.BTF_VAR_GLOBAL_ALLOCATED),),
-    btf.BTF_KIND_DATASEC: (
-        (A, info(btf.BTF_KIND_VAR), 1, btf.BTF_VAR_GLOBAL_ALLOCATED),
-        (DATA, info(btf.BTF_KIND_DATASEC, 1), 4, 2, 0, 4),
-    ),
-    btf.BTF_KIND_FLOAT: ((A, info(btf.BTF_KIND_FLOAT), 4),),
-    btf.BTF_KIND_DECL_TAG: (
-        (A, info(btf.BTF_KIND_VAR), 1, btf.BTF_VAR_GLOBAL_ALLOCATED),
-        (B, info(btf.BTF_KIND_DECL_TAG), 2, 0xFFFFFFFF),
-    ),
-    btf.BTF_KIND_TYPE_TAG: ((A, info(btf.BTF_KIND_TYPE_TAG), 1), (0, info(btf.BTF_KIND_PTR), 2)),
-    btf.BTF_KIND_ENUM64: ((A, info(btf.BTF_KIND_ENUM64, 1), 8, B, 0, 1),),
+    btf.BTF_KIND_VAR: (_VARIABLE,),
+    btf.BTF_KIND_DATASEC: (_VARIABLE, Type(btf.BTF_KIND_DATASEC, ".data", 4, (2, 0, 4), 1)),
+    btf.BTF_KIND_FLOAT: (Type(btf.BTF_KIND_FLOAT, "a", 4),),
+    btf.BTF_KIND_DECL_TAG: (_VARIABLE, Type(btf.BTF_KIND_DECL_TAG, "b", 2, (_WHOLE,))),
+    btf.BTF_KIND_TYPE_TAG: (Type(btf.BTF_KIND_TYPE_TAG, "a", 1), Type(btf.BTF_KIND_PTR, third=2)),
+    btf.BTF_KIND_ENUM64: (Type(btf.BTF_KIND_ENUM64, "a", 8, ("b", 0, 1), 1),),
 }
 
 
@@ -116,18 +114,21 @@ def global_function() -> Answer:
 
 def tagged_typedef() -> Answer:
     """A declaration tag on a typedef."""
-    return types_taken((A, info(btf.BTF_KIND_TYPEDEF), 1), (B, info(btf.BTF_KIND_DECL_TAG), 2, 0xFFFFFFFF))
+    return types_taken(Type(btf.BTF_KIND_TYPEDEF, "a", 1), Type(btf.BTF_KIND_DECL_TAG, "b", 2, (_WHOLE,)))
 
 
 def signed_enum() -> Answer:
     """An enum that says that its values are signed."""
-    return types_taken((A, info(btf.BTF_KIND_ENUM, 1, _FLAG), 4, B, 0))
+    return types_taken(Type(btf.BTF_KIND_ENUM, "a", 4, ("b", 0), 1, flag=True))
 
 
 def attribute_tag() -> Answer:
     """A tag that stands for any attribute."""
-    return types_taken((A, info(btf.BTF_KIND_TYPE_TAG, flag=_FLAG), 1), (0, info(btf.BTF_KIND_PTR), 2))
+    return types_taken(Type(btf.BTF_KIND_TYPE_TAG, "a", 1, flag=True), Type(btf.BTF_KIND_PTR, third=2))
 
+
+#: Where every blob's first string is; which it is does not matter.
+_STRING = 1
 
 #: A function and another one that it calls; where they start, in slots.
 _TWO = (BPF_CALL_REL(1), BPF_EXIT_INSN(), BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN())
@@ -141,7 +142,7 @@ def func_info(linkage: int = btf.BTF_FUNC_STATIC) -> Answer:
 
 def line_info() -> Answer:
     """A program whose BTF says which line each instruction came from."""
-    lines = buffer(b"".join(pack("=4I", start, A, B, 1 << 10) for start in _STARTS))
+    lines = buffer(b"".join(pack("=4I", start, _STRING, _STRING, 1 << 10) for start in _STARTS))
     more = {"line_info": lines, "line_info_cnt": len(_STARTS), "line_info_rec_size": 16}
     return _with_types(btf.BTF_FUNC_STATIC, more)
 
@@ -167,7 +168,7 @@ def _with_types(linkage: int, more: dict[str, Any]) -> Answer:
 def core_relocations() -> Answer:
     """A relocation of CO-RE that the kernel itself resolves."""
     with loaded() as types:
-        relocation = buffer(pack("=4I", 0, 1, A, 6))  # the id of type 1 in the program's own BTF
+        relocation = buffer(pack("=4I", 0, 1, _STRING, 6))  # the id of type 1 in the program's own BTF
         fields: dict[str, Any] = {"core_relos": relocation, "core_relo_cnt": 1, "core_relo_rec_size": 16}
         fields["prog_btf_fd"] = types.number
         tried = load([BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()], bpf.BPF_PROG_TYPE_SOCKET_FILTER, **fields)
@@ -232,8 +233,8 @@ _MORE: tuple[tuple[str, str, str, str, str, Callable[[], Answer]], ...] = (
 
 FEATURES = tuple(
     Feature("btf", label(name, "BTF_KIND_"), f"kind {number} of type", since, partial(kind, number), commit)
-    for name, number in ((name, getattr(btf, name)) for name in dir(btf) if name.startswith("BTF_KIND_"))
-    if number in KINDS and name != "BTF_KIND_MAX"
+    for name, number in vars(btf).items()
+    if name.startswith("BTF_KIND_") and number in KINDS and name != "BTF_KIND_MAX"
     for since, commit in (_SINCE.get(number, _FIRST),)
 ) + tuple(
     Feature("btf", name, what, since, probe, commit, tuple(config.split()))
