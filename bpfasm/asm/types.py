@@ -65,6 +65,11 @@ class Type(Generic[T]):
         return value
 
     @property
+    def of_bytes(self) -> bool:
+        """Whether a value is made by ``unpack`` from the bytes that ``struct`` gives: a text, an array."""
+        return self.format.endswith("s") and type(self) is not Type
+
+    @property
     def takes(self) -> str:
         """What values fit, in words."""
         if self.format.endswith("s"):
