@@ -10,11 +10,8 @@ from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections import deque
     from collections.abc import Iterator
     from typing import Any
-else:
-    from _collections import deque  # the C module under ``collections``, which takes 2 ms to import
 
 #: How many events an iteration decodes ahead: enough that the work around it is little for each.
 _AHEAD = 512
@@ -30,16 +27,19 @@ class EventFace:
     """
 
     def __init__(self) -> None:
-        # Decoded, and not yet handed out: what an iteration was left with, and what came before an error.
-        self._decoded: deque[Any] = deque()
+        # What was decoded, and from which place on it was not handed out yet: what an iteration was left with, and
+        # what came before an error. Where both change, nothing is called, since Ctrl-C and other threads come in
+        # behind a call: so no event is lost, and none is handed out twice.
+        self._decoded: list[Any] = []
+        self._next = 0
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
         raise NotImplementedError
 
-    def _fill(self, out: Any, most: int) -> None:
-        """Add up to ``most`` events that are there to ``out``, a list or a deque; none where this is closed."""
+    def _fill(self, out: list[Any], most: int) -> None:
+        """Add up to ``most`` events that are there to ``out``; none where this is closed."""
         raise NotImplementedError
 
     def _wait(self, deadline: float | None) -> bool:
@@ -56,15 +56,16 @@ class EventFace:
         over = False
         self._check()
         while True:
+            at = self._next
             try:
-                # Not popleft(): Ctrl-C, and another thread, may come in after a call, and what it returned is gone.
-                event = decoded[0]
-                del decoded[0]
+                event = decoded[at]
             except IndexError:
-                if over or not self._collect(decoded, _AHEAD, deadline):
+                if over or not self._refill(deadline):
                     return
                 over = deadline is not None and monotonic() >= deadline
             else:
+                decoded[at] = None
+                self._next = at + 1
                 yield event
 
     def batch(self, most: int | None = None, timeout: float | None = None) -> list[Any]:
@@ -77,8 +78,8 @@ class EventFace:
         try:
             self._collect(events, most or maxsize, deadline)
         except BaseException:
-            # Theirs is a place that is free: what went wrong, or Ctrl-C, does not lose them.
-            self._decoded.extendleft(reversed(events))
+            # Their place is free: neither what went wrong nor Ctrl-C loses them.
+            self._decoded[self._next : self._next] = events
             raise
         return events
 
@@ -91,15 +92,22 @@ class EventFace:
         events = self.batch(1, timeout)
         return events[0] if events else None
 
-    def _collect(self, out: Any, most: int, deadline: float | None) -> bool:
+    def _refill(self, deadline: float | None) -> bool:
+        """Decode events ahead; wait until there is one, return False if there is none."""
+        del self._decoded[: self._next]
+        self._next = 0
+        return bool(self._decoded) or self._collect(self._decoded, _AHEAD, deadline)
+
+    def _collect(self, out: list[Any], most: int, deadline: float | None) -> bool:
         """Add events to ``out``; wait until there is one, return False if there is none."""
         decoded = self._decoded
         more = True
         while True:
-            while out is not decoded and decoded and len(out) < most:
-                event = decoded[0]
-                del decoded[0]
-                out += (event,)
+            while out is not decoded and len(out) < most and self._next < len(decoded):
+                at = self._next
+                out += decoded[at : at + 1]
+                decoded[at] = None
+                self._next = at + 1
             if len(out) < most:
                 self._fill(out, most - len(out))
             if out:

@@ -96,7 +96,9 @@ class PerfMemory:
         """Return whether there is a record to be read."""
         return self.available > 0
 
-    def take(self, shape: Shape, most: int, out: Any, *, times: list[int] | None = None, lost: bool = False) -> None:
+    def take(
+        self, shape: Shape, most: int, out: list[Any], *, times: list[int] | None = None, lost: bool = False
+    ) -> None:
         """Add up to ``most`` events to ``out``, the oldest first, and free their place.
 
         With ``lost``, what the kernel tells to be lost is a ``Lost`` among them. ``times``, in a buffer that is

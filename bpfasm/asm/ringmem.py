@@ -92,7 +92,7 @@ class RingMemory:
         position = self.consumer_position
         return position < end and not self.words[(position & self.size - 1) >> 2] & BPF_RINGBUF_BUSY_BIT
 
-    def take(self, shape: Shape, most: int, out: Any) -> None:
+    def take(self, shape: Shape, most: int, out: list[Any]) -> None:
         """Add up to ``most`` events to ``out``, the oldest first, and free their place.
 
         Stops at a record that is still being written; passes over discarded ones. Raises what decoding an event

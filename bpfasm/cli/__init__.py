@@ -31,6 +31,9 @@ VERBS = {
     "link": ("bpfasm.cli.link", "main", "list what is attached by links"),
     "btf": ("bpfasm.cli.btf", "main", "list the BTF objects in the kernel"),
     "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
+    "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
+    "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),
+    "features": ("bpfasm.cli.features", "main", "what this kernel has, found out by trying"),
     "lab": ("bpfasm.cli.lab", "main", "run a command on another kernel, in QEMU"),
     "lesson": ("bpfasm.cli.lesson", "main", "learn: start, check"),
 }

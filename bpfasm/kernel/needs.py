@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from errno import ENOSYS
 
-from bpfasm.errors import FeatureMissing, UsageError
+from bpfasm.errors import FeatureMissing
 from bpfasm.kernel.memlock import with_memory
 from bpfasm.kernel.privilege import lacking, not_permitted
 from bpfasm.kernel.words import IN_THE_LAB, errno_name
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 def missing(needs: Iterable[str]) -> FeatureMissing | None:
     """Return the first of the needs that this kernel or process does not meet, None if it meets all.
 
-    ``bpf``: loading programs. ``kprobe``: attaching to kernel functions.
+    ``bpf``: loading programs. ``kprobe``: attaching to kernel functions. Any other is a feature of
+    ``bpfasm features``, by its id: ``map/ringbuf``. Raises UsageError for one that there is not.
     """
     checks = {"bpf": _no_bpf, "kprobe": _no_kprobe}
     for need in needs:
-        if need not in checks:
-            raise UsageError(f"there is no need {need!r}", f"the needs are {', '.join(checks)}")
-        lack = checks[need]()
+        lack = checks[need]() if need in checks else _no_feature(need)
         if lack:
             return lack
     return None
+
+
+def _no_feature(id: str) -> FeatureMissing | None:
+    from bpfasm.kernel.features import lack_of
+
+    return lack_of(id)
 
 
 def _no_bpf() -> FeatureMissing | None:

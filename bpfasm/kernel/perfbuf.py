@@ -109,7 +109,7 @@ class PerfReader(Reader):
         self._check()
         self._perf.pause(False)
 
-    def _take(self, out: Any, limit: int) -> None:
+    def _take(self, out: list[Any], limit: int) -> None:
         if self._ordered:
             self._take_ordered(out, limit)
             return
@@ -121,7 +121,7 @@ class PerfReader(Reader):
                 self._first = (number + 1) % len(buffers)
                 return
 
-    def _take_ordered(self, out: Any, limit: int) -> None:
+    def _take_ordered(self, out: list[Any], limit: int) -> None:
         if not self._sorted:
             self._sort()
         room = limit - len(out)

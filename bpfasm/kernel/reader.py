@@ -33,7 +33,7 @@ class Reader(Waiting, EventFace):
         by_cpu = self.lost_by_cpu
         return None if by_cpu is None else sum(by_cpu.values())
 
-    def _take(self, out: Any, limit: int) -> None:
+    def _take(self, out: list[Any], limit: int) -> None:
         """Add events that are there to ``out``, until it has ``limit``."""
         raise NotImplementedError
 
@@ -41,7 +41,7 @@ class Reader(Waiting, EventFace):
         """Return whether there are events."""
         raise NotImplementedError
 
-    def _fill(self, out: Any, most: int) -> None:
+    def _fill(self, out: list[Any], most: int) -> None:
         with self._lock:
             if self._working or self._closing:
                 return
@@ -59,5 +59,5 @@ class Reader(Waiting, EventFace):
         return self._sleep(deadline, self._ready)
 
     def _let_go(self, child: bool = False) -> None:
-        self._decoded.clear()
+        del self._decoded[:]
         super()._let_go(child)

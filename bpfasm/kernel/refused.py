@@ -147,7 +147,7 @@ def _no_target(program: Program, number: int) -> KernelError:
 def _by_trying(what: str, program: Program) -> BpfasmError | None:
     """Say what of a program's description this kernel does not take; found by loading the smallest one with it."""
     kind, row, least = prog_type(program.type), TYPES.get(program.type), smallest(program.type)
-    if not has_prog_type(program.type):
+    if _no_such_type(program.type):
         return FeatureMissing(
             f"{what}: this kernel ({system.release()}) has no programs of type {kind}",
             f"it is too old for them or built without them; {IN_THE_LAB}",
@@ -218,9 +218,11 @@ def _unknown_field(what: str, fields: dict[str, Any], number: int) -> FeatureMis
     )
 
 
-def has_prog_type(type: int) -> bool:
-    """Return whether this kernel has a type of program: by loading the smallest one, and if refused, the reason."""
-    return _try(smallest(type))
+def _no_such_type(type: int) -> bool:
+    from bpfasm.syscall.probe.answer import NO
+    from bpfasm.syscall.probe.programs import prog_type as ask
+
+    return ask(type).state == NO
 
 
 def _try(program: Program) -> bool:

@@ -97,7 +97,7 @@ class RingReader(Reader):
             order=self._acquire,
         )
 
-    def _take(self, out: Any, limit: int) -> None:
+    def _take(self, out: list[Any], limit: int) -> None:
         rings = self._rings
         for number in range(self._first, self._first + len(rings)):
             ring, shape = rings[number % len(rings)]

@@ -1,7 +1,7 @@
 """The lab's files under ``$XDG_CACHE_HOME/bpfasm``: where they are, one writer at a time, and no half-made file.
 
-A thing is made in a work directory that carries its process's name and start time, and renamed into place when
-it is whole. What a killed process left behind is known by that name and removed at the next start.
+A thing is made in a work directory that carries its owner in its name, and renamed into place when it is whole.
+What a killed process left behind is known by that name and removed at the next start.
 """
 
 from __future__ import annotations
@@ -13,27 +13,34 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from pathlib import Path
 
 from bpfasm.errors import LabError
+from bpfasm.syscall.owner import owner_of, this_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from bpfasm.syscall.owner import Owner
+
 #: The locks of this cache among the threads of this process.
 _within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
-    """Return the cache directory; it may not exist yet."""
+    """Return the cache directory; it may not exist yet. Raise LabError for a user who has no home."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
     # The XDG specification says that a relative path is to be ignored.
-    return Path(base if base.startswith("/") else os.path.expanduser("~/.cache")) / "bpfasm"
+    place = base if base.startswith("/") else os.path.expanduser("~/.cache")
+    if not place.startswith("/"):
+        raise LabError(
+            "this user has no home folder for the lab's files", "name a place in XDG_CACHE_HOME", rule="lab-cache"
+        )
+    return Path(place) / "bpfasm"
 
 
 def directory(name: str) -> Path:
@@ -99,10 +106,10 @@ def locked(name: str, doing: str = "") -> Iterator[None]:
 @contextlib.contextmanager
 def workdir() -> Iterator[Path]:
     """Give a fresh directory in the cache's file system, gone after the block."""
-    pid = os.getpid()
     base = directory("tmp")
+    path = base / this_process().tag()
     with writing(base):
-        path = Path(tempfile.mkdtemp(prefix=f"{pid}-{start_time(pid)}-", dir=base))
+        path.mkdir(mode=0o700)
     try:
         yield path
     finally:
@@ -123,24 +130,69 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
 
     The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
     """
+
+    def make(place: Path) -> None:
+        with place.open("wb") as file:
+            write(file)
+
+    return made(kind, suffix, marks, make, keep=keep)
+
+
+def made(
+    kind: str,
+    suffix: str,
+    marks: list[object],
+    make: Callable[[Path], None],
+    *,
+    keep: int = 8,
+    of: str = "",
+    renew: bool = False,
+) -> Path:
+    """Do what ``built`` does with a ``make`` that is given the path of the file or folder it is to make.
+
+    Those with different ``of`` may be made at the same time; ``renew`` makes it again.
+    """
     key = hashlib.sha256(repr((kind, marks)).encode(errors="surrogateescape")).hexdigest()[:24]
     folder = root() / "image"
     place = folder / f"{kind}-{key}{suffix}"
-    if place.exists():
-        with writing(place):
+    before = _stamp(place)
+    if before and not renew:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is read all the same
             os.utime(place)
         return place
-    with locked(f"image-{kind}", f"building the guest image ({kind})"):
-        if place.exists():
-            return place
+    with locked(f"image-{kind}{of}", f"building the guest image ({kind})"):
+        if _stamp(place) != before:
+            return place  # somebody else has made it meanwhile
         with workdir() as work, writing(place):
-            with (work / "made").open("wb") as file:
-                write(file)
+            make(work / "made")
             publish(work / "made", place)
-        others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+        others = sorted(folder.glob(f"{kind}-*"), key=_used)
         for old in others[:-keep]:
-            old.unlink(missing_ok=True)
+            remove(old)
     return place
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
+
+
+def _stamp(path: Path) -> int:
+    """Return what tells a file or folder from the one that was there before; 0 when there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; one that is gone already is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def size(folder: Path) -> int:
@@ -150,24 +202,20 @@ def size(folder: Path) -> int:
     )
 
 
-def sweep() -> list[Path]:
-    """Remove the work directories whose process is gone, and return them."""
-    stale = []
+def stale() -> list[tuple[Path, Owner]]:
+    """Return the work directories whose process is gone, with what is known of it."""
+    found = []
     with contextlib.suppress(OSError):
         for entry in sorted((root() / "tmp").iterdir()):
-            pid, _, rest = entry.name.partition("-")
-            started = rest.partition("-")[0]
-            if pid.isdigit() and started.isdigit() and start_time(int(pid)) != int(started):
-                shutil.rmtree(entry, ignore_errors=True)
-                stale.append(entry)
-    return stale
+            owner = owner_of(entry.name)
+            if owner and owner.alive() is False:
+                found.append((entry, owner))
+    return found
 
 
-def start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot, or 0 when there is none: /proc/PID/stat field 22."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field, the command's name, may hold spaces and brackets.
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+def sweep() -> list[Path]:
+    """Remove the work directories whose process is gone, and return them."""
+    gone = [path for path, _ in stale()]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return gone

@@ -11,23 +11,14 @@ pytestmark = pytest.mark.lab
 
 #: Give up all capabilities but those named, and be somebody; then load and attach, and say what came of it.
 PROGRAM = """
-    import ctypes, os, struct, sys
+    import sys
     from bpfasm.asm import *
     from bpfasm.errors import BpfasmError
     from bpfasm.kernel import load
-    from bpfasm.uapi import capability
+    from support.privileges import become
 
     kind, uid, *kept = sys.argv[1:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
-    os.setresuid(int(uid), int(uid), int(uid))
-    # Python itself may lie where only root reads.
-    mask = sum(1 << getattr(capability, name) for name in [*kept, "CAP_DAC_READ_SEARCH"])
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    header = struct.pack("Ii", capability._LINUX_CAPABILITY_VERSION_3, 0)
-    data = struct.pack("6I", low, low, 0, high, high, 0)
-    assert libc.capset(header, data) == 0, ctypes.get_errno()
-
+    become(int(uid), *kept)
     program = Program("prog", globals()[f"BPF_PROG_TYPE_{kind}"], [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()],
                       attach=kprobe(syscall="fchownat") if kind == "KPROBE" else None)
     try:

@@ -13,7 +13,7 @@ if sys.platform != "linux":
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, owner, refused, testrun_refused
+from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, refused, testrun_refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
@@ -55,32 +55,6 @@ def test_names_of_numbers():
 )
 def test_names_of_objects(name, kept):
     assert object_name(name) == kept
-
-
-# Who owns it
-
-
-def test_a_tag_carries_its_owner():
-    me = owner.this_process()
-    assert me.pid == os.getpid()
-    assert me.alive() is True
-    tag = me.tag()
-    assert owner.owner_of(tag) == me
-    assert tag != me.tag()
-    assert len(tag) < 64
-    assert tag.replace("_", "a").isalnum()
-
-
-def test_the_dead_and_the_unseen():
-    me = owner.this_process()
-    assert me.replace(start_time=me.start_time + 1).alive() is False  # the pid was given out again
-    assert me.replace(pid=1 << 22).alive() is False
-    assert me.replace(namespace=1).alive() is None  # another container's
-
-
-@pytest.mark.parametrize("tag", ["", "bpfasm", "bpfasm_1_2_3", "bpfasm_a_2_3_ff", "kprobes", "libbpf_1_2_3_ff"])
-def test_tags_of_others(tag):
-    assert owner.owner_of(tag) is None
 
 
 # Privilege

@@ -12,6 +12,7 @@ import pytest
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
+from bpfasm.syscall.owner import this_process
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,16 @@ def test_place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
     monkeypatch.setenv("HOME", "/home/someone")
     assert str(cache.root()) == "/home/someone/.cache/bpfasm"
+
+
+def test_a_user_without_a_home(monkeypatch):
+    """As in a container that is run as a number: no HOME, and no line in /etc/passwd."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(LabError, match="no home folder") as error:
+        cache.root()
+    assert error.value.rule == "lab-cache"
 
 
 def test_a_work_directory_is_gone_after_use():
@@ -65,17 +76,13 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start():
 
 
 def test_a_process_with_the_number_of_a_dead_one_is_another():
-    ours = cache.directory("tmp") / f"{os.getpid()}-1-abc"
+    me = this_process()
+    ours = cache.directory("tmp") / me.replace(start_time=me.start_time + 1).tag()
     ours.mkdir()
     other = cache.directory("tmp") / "not-ours"
     other.mkdir()
     assert cache.sweep() == [ours]
     assert other.exists()
-
-
-def test_start_time_of_a_process_with_an_odd_name(tmp_path):
-    assert cache.start_time(os.getpid()) > 0
-    assert cache.start_time(2**22 + 1) == 0
 
 
 def test_the_second_waits_for_the_first_and_says_so(capfd):
