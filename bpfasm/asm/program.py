@@ -79,7 +79,7 @@ class Program(Value):
     """A program: its type (BPF_PROG_TYPE_*), its instructions and labels, and where it is to be attached.
 
     It exists, prints, compares and assembles with no kernel at hand. ``insns`` is any iterable; it is kept as a
-    tuple. ``bpfasm.asm.progtypes`` says what each type takes of the rest:
+    tuple. ``bpfasm.asm.prog_types`` says what each type takes of the rest:
 
     ``expected_attach_type`` (BPF_XDP, BPF_TRACE_FENTRY ...) and ``flags`` (BPF_F_SLEEPABLE, BPF_F_ANY_ALIGNMENT ...)
     are those of BPF_PROG_LOAD, ``ifindex`` the device that runs it. ``attach_btf`` names what a program is loaded

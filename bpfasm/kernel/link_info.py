@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from struct import unpack
+from struct import calcsize, unpack
 
 from bpfasm.kernel import ids
 from bpfasm.syscall.libc import buffer
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: The name that a type of link has in ``struct bpf_link_info``.
+#: Types by number; in ``struct bpf_link_info`` each has a part of the same name.
 _TYPES = names(bpf, "bpf_link_type")
 
 #: The part of the struct that each type of perf event fills.
@@ -26,10 +26,10 @@ _EVENTS = {
     bpf.BPF_PERF_EVENT_EVENT: "event",
 }
 
-#: The part that an iterator fills, by what it goes over.
+#: The part that an iterator fills, by what it goes over; one over tasks' files and their kin fills that of tasks.
 _ITERATED = {"bpf_map_elem": "map", "bpf_sk_storage_map": "map", "cgroup": "cgroup", "task": "task"}
 
-#: Names that the kernel writes where it is told to, and the fields of their room; arrays, their count, their format.
+#: Texts that the kernel writes where it is told to, and the fields of their room; arrays, their count, their format.
 _TEXTS = {
     "raw_tracepoint.tp_name": "raw_tracepoint.tp_name_len",
     "iter.target_name": "iter.target_name_len",
@@ -44,7 +44,17 @@ _ARRAYS = {
     "tracing_multi.ids": ("tracing_multi.count", "I"),
 }
 
-#: Room for a name: a path is the longest.
+#: What is said of a text or left unasked, and no detail.
+_NO_DETAILS = {
+    *_TEXTS.values(),
+    "kprobe_multi.cookies",
+    "uprobe_multi.cookies",
+    "uprobe_multi.ref_ctr_offsets",
+    "tracing_multi.addrs",
+    "tracing_multi.cookies",
+}
+
+#: Room for a text: a path is the longest.
 _ROOM = 4096
 
 
@@ -73,57 +83,41 @@ def kind_of_link(type: int) -> str:
 def link_info(fd: int) -> LinkInfo:
     """Return what the kernel tells of a link. Raises KernelError."""
     about = ids.info("link", fd)
-    prefix = f"{kind_of_link(about['type'])}."
+    kind = kind_of_link(about["type"])
+    parts = [kind]
     if about["type"] == bpf.BPF_LINK_TYPE_PERF_EVENT:
-        own = _EVENTS.get(about["perf_event.type"], "")
-        fields = _fields(about, f"{prefix}{own}.") | _fields(about, prefix, "type")
-    else:
-        fields = _fields(about, prefix)
+        parts.append(f"{kind}.{_EVENTS.get(about['perf_event.type'], '')}")
+    told = about | _asked(fd, about, parts)
+    if about["type"] == bpf.BPF_LINK_TYPE_ITER:
+        target = told["iter.target_name"]
+        parts.append(f"{kind}.{_ITERATED.get(target, 'task' if target.startswith('task') else '')}")
+    details = {
+        name.rpartition(".")[2]: value
+        for name, value in told.items()
+        if name.rpartition(".")[0] in parts and not isinstance(value, bytes) and name not in _NO_DETAILS
+    }
+    return LinkInfo(about["id"], about["type"], about["prog_id"], details)
+
+
+def _asked(fd: int, about: dict[str, Any], parts: list[str]) -> dict[str, Any]:
+    """Ask for the texts and arrays of a link: the kernel writes them where it is told to."""
+    texts = [name for name in _TEXTS if name.rpartition(".")[0] in parts]
+    arrays = [name for name in _ARRAYS if name.rpartition(".")[0] in parts]
     given: dict[str, Any] = {}
-    for name in fields:
-        if name in _TEXTS:
-            given |= {name: buffer(_ROOM), _TEXTS[name]: _ROOM}
-        elif name in _ARRAYS and about[_ARRAYS[name][0]]:
-            count, format = _ARRAYS[name]
-            given |= {name: buffer(about[count] * (8 if format == "Q" else 4)), count: about[count]}
-    if given:
-        told = ids.info("link", fd, **given)
-        fields = {name: told[name] for name in fields}
-        for name in given.keys() & fields.keys():
-            if name in _TEXTS:
-                fields[name] = ids.text(given[name].raw)
-            elif name in _ARRAYS:
-                room, format = given[name].raw, _ARRAYS[name][1]
-                fields[name] = unpack(f"={len(room) // (8 if format == 'Q' else 4)}{format}", room)
-    return LinkInfo(about["id"], about["type"], about["prog_id"], _tidy(fields, prefix))
-
-
-def _fields(about: dict[str, Any], prefix: str, *only: str) -> dict[str, Any]:
-    """Return the numbers below a prefix; what is deeper only for an iterator, which has a part of its own."""
-    found = {}
-    for name, value in about.items():
-        rest = name.removeprefix(prefix)
-        deep = "." in rest and not prefix.startswith("iter.")
-        if name.startswith(prefix) and not isinstance(value, bytes) and not deep and (not only or rest in only):
-            found[name] = value
-    return found
-
-
-def _tidy(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Return fields by their own names, without the lengths of texts and what another part of an iterator says."""
-    lengths = set(_TEXTS.values())
-    part = _ITERATED.get(fields.get("iter.target_name", ""), "")
-    if prefix == "iter." and not part and str(fields.get("iter.target_name", "")).startswith("task"):
-        part = "task"
-    kept = {}
-    for name, value in fields.items():
-        rest = name.removeprefix(prefix)
-        if prefix == "iter." and "." in rest and rest.partition(".")[0] != part:
-            continue
-        if name not in lengths and not (name not in _ARRAYS and value == 0 and rest.endswith(_POINTERS)):
-            kept[rest.rpartition(".")[2]] = value
-    return kept
-
-
-#: Further pointers of the struct, which nothing is asked of.
-_POINTERS = ("cookies", "ref_ctr_offsets", "addrs")
+    for name in texts:
+        given |= {name: buffer(_ROOM), _TEXTS[name]: _ROOM}
+    for name in arrays:
+        count, format = _ARRAYS[name]
+        if about[count]:
+            given |= {name: buffer(calcsize(f"={about[count]}{format}")), count: about[count]}
+    if not given:
+        return dict.fromkeys(arrays, ())
+    told = ids.info("link", fd, **given)
+    return (
+        told
+        | {name: ids.text(given[name].raw) for name in texts}
+        | {
+            name: unpack(f"={about[_ARRAYS[name][0]]}{_ARRAYS[name][1]}", given[name].raw) if name in given else ()
+            for name in arrays
+        }
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from errno import EPERM
 from struct import Struct
 
-from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.asm.syntax import macro
 from bpfasm.btf.write import Writer
 from bpfasm.errors import KernelError

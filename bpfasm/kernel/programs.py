@@ -93,7 +93,7 @@ class KernelProgram(Owned):
     ) -> TestRun:
         """Run the program on packet ``data`` and a context, ``repeat`` times; no hook is involved.
 
-        What a type takes, and which types have no test run, is in ``bpfasm.asm.progtypes``: packets are at least 14
+        What a type takes, and which types have no test run, is in ``bpfasm.asm.prog_types``: packets are at least 14
         bytes (an Ethernet header), and may become ``room`` bytes longer. ``cpu`` is where a raw tracepoint's program
         runs. With ``live`` the packets of an XDP program are sent and received for real, ``batch_size`` at a time
         (64), and ``retval`` says nothing. ``flags`` are BPF_F_TEST_*. A signal that cuts a run short has its handler

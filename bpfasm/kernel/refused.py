@@ -6,7 +6,7 @@ import os
 from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EOPNOTSUPP, EPERM
 
 from bpfasm.asm.linker import link
-from bpfasm.asm.progtypes import TYPES, smallest
+from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
 from bpfasm.kernel.privilege import lacking, needs_of_program, not_permitted
 from bpfasm.kernel.verdict import verify
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.linker import Linked
+    from bpfasm.asm.prog_types import ProgType
     from bpfasm.asm.program import Program
-    from bpfasm.asm.progtypes import ProgType
     from bpfasm.errors import BpfasmError, Source
     from bpfasm.kernel.verdict import Verdict
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from errno import EINVAL
 
-from bpfasm.asm.progtypes import target_in_btf
+from bpfasm.asm.prog_types import target_in_btf
 from bpfasm.btf.read import Btf
 from bpfasm.errors import KernelError
 from bpfasm.kernel import ids, kernel_btf

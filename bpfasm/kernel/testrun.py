@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.kernel.programs import TestRun
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import E2BIG, EAFNOSUPPORT, EAGAIN, EFAULT, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP
 
-from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import KernelError
 from bpfasm.kernel.words import errno_name, prog_type
 from bpfasm.syscall.bpf import TRIES

@@ -84,7 +84,7 @@ class ProgTypes(Table):
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row for each type."""
-        from bpfasm.asm.progtypes import ANY, REQUIRED, TYPES
+        from bpfasm.asm.prog_types import ANY, REQUIRED, TYPES
         from bpfasm.uapi import bpf, names
 
         attach = names(bpf, "bpf_attach_type")
@@ -145,5 +145,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("forms", Forms)
     app.add_directive("map-types", MapTypes)
     app.add_directive("verbs", Verbs)
-    app.add_directive("progtypes", ProgTypes)
+    app.add_directive("prog-types", ProgTypes)
     return {"parallel_read_safe": True}

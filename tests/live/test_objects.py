@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import io
 import json
 import os
@@ -12,13 +13,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.bpf2 import bpf as by_hand
+from support.bpf2 import bpf as by_hand, kernel_types, running_series
 
 from bpfasm import cli
 from bpfasm.asm import *
+from bpfasm.errors import BpfasmError
 from bpfasm.kernel import ids, link_info, load
 from bpfasm.kernel.map_dump import MapContent
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.kallsyms import Kallsyms
+from bpfasm.syscall.libc import buffer
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import BPF_RAW_TRACEPOINT_OPEN
 
 pytestmark = pytest.mark.lab
@@ -429,8 +434,6 @@ def test_links_as_bpftool_lists_them(links):
 
 
 def test_a_link_of_an_iterator():
-    from bpfasm.errors import BpfasmError
-
     over = Program(
         "over", BPF_PROG_TYPE_TRACING, [BPF_MOV64_IMM(R0, 0), EXIT], expected_attach_type=BPF_TRACE_ITER,
         attach_btf="task",
@@ -459,6 +462,112 @@ def test_a_link_of_a_kprobe(kprobes):
             assert about.details["func_name"].endswith("sys_fchownat")
             assert about.details["type"] == BPF_PERF_EVENT_KPROBE
         assert bpfasm("link", "show", "id", about.id).startswith(f"{about.id}: perf_event  prog {about.prog_id}\n")
+
+
+def entry_of(path):
+    """Return where the first instruction of a program of this machine is in its file."""
+    data = Path(path).read_bytes()
+    entry, headers = struct.unpack_from("=QQ", data, 24)
+    size, count = struct.unpack_from("=HH", data, 54)
+    for at in range(headers, headers + size * count, size):
+        kind, flags, offset, address, _, length = struct.unpack_from("=IIQQQQ", data, at)
+        if kind == 1 and flags & 1 and address <= entry < address + length:
+            return entry - address + offset
+    raise AssertionError("no segment has the entry")
+
+
+def multi(kind, **fields):
+    """Return the fields of a link for several places: arrays become memory."""
+    return {f"{kind}.{name}": value if isinstance(value, int) else buffer(value) for name, value in fields.items()}
+
+
+def kernel_address(name):
+    return Kallsyms().address(name)
+
+
+PYTHON = os.path.realpath("/proc/self/exe")
+
+#: A type of link: since when there is one, the program's type and attach type, the fields that make it, and what is
+#: told of it. Functions are called when the test runs.
+KINDS = {
+    "cgroup": ("5.7", BPF_PROG_TYPE_CGROUP_SKB, BPF_CGROUP_INET_INGRESS, lambda dir: {"target_fd": dir("cgroup2")},
+               lambda: {"attach_type": BPF_CGROUP_INET_INGRESS, "cgroup_id": ...}),
+    "netns": ("5.9", BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP, lambda dir: {"target_fd": dir("/proc/self/ns/net")},
+              lambda: {"attach_type": BPF_SK_LOOKUP, "netns_ino": os.stat("/proc/self/ns/net").st_ino}),
+    "tcx": ("6.6", TC, BPF_TCX_INGRESS, lambda dir: {"target_fd": 1},
+            lambda: {"attach_type": BPF_TCX_INGRESS, "ifindex": 1}),
+    "netfilter": ("6.4", BPF_PROG_TYPE_NETFILTER, BPF_NETFILTER,
+                  lambda dir: {"netfilter.pf": 2, "netfilter.hooknum": 1, "netfilter.priority": -128},
+                  lambda: {"pf": 2, "hooknum": 1, "priority": -128, "flags": 0}),
+    "kprobe_multi": ("5.18", BPF_PROG_TYPE_KPROBE, BPF_TRACE_KPROBE_MULTI,
+                     lambda dir: multi("kprobe_multi", cnt=1, addrs=struct.pack("=Q", kernel_address("vfs_fstat"))),
+                     lambda: {"addrs": (kernel_address("vfs_fstat"),), "count": 1, "flags": 0, "missed": 0}),
+    "uprobe_multi": ("6.6", BPF_PROG_TYPE_KPROBE, BPF_TRACE_UPROBE_MULTI,
+                     lambda dir: multi("uprobe_multi", cnt=1, offsets=struct.pack("=Q", entry_of(PYTHON)),
+                                       path=PYTHON.encode() + b"\0"),
+                     lambda: {"path": PYTHON, "offsets": (entry_of(PYTHON),), "count": 1, "flags": 0, "pid": 0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_link_of_each_kind(kind):
+    since, type, attach, make, told = KINDS[kind]
+    series = tuple(map(int, running_series().split(".")))
+    prog = Program("linked", type, [BPF_MOV64_IMM(R0, 1), EXIT], expected_attach_type=attach)
+    opened = []
+
+    def directory(path):
+        if path == "cgroup2":
+            mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+                      if " - cgroup2 " in line]  # fmt: skip
+            if not mounts:
+                pytest.skip("cgroup2 is not mounted")
+            path = mounts[0]
+        opened.append(os.open(path, os.O_RDONLY))
+        return opened[-1]
+
+    try:
+        with load(prog) as obj:
+            fd = bpf.link_create(prog_fd=obj[prog].fd, attach_type=attach, **make(directory))
+            opened.append(fd)
+            about = link_info.link_info(fd)
+            lines = bpfasm("link", "show", "id", about.id).splitlines()
+            (shown,) = document("link-list", "link", "show", "id", about.id)["links"]
+            prog_id = obj[prog].info().id
+    except (BpfasmError, OSError) as lack:
+        # A kernel that is new enough has it, unless it is built without: kprobe_multi takes CONFIG_FPROBE.
+        built_without = kind == "kprobe_multi" and lack.errno == errno.EOPNOTSUPP
+        assert series < tuple(map(int, since.split("."))) or built_without, lack
+        pytest.skip(f"links of kind {kind} are new in {since}, or this kernel is built without")
+    finally:
+        for each in opened:
+            os.close(each)
+    expected = told()
+    assert (about.kind, about.prog_id, about.details.keys()) == (kind, prog_id, expected.keys())
+    # Details came with later releases, as 0 until then: of multi links in 6.6 and 6.8.
+    late = kind.endswith("_multi") and series < (6, 8)
+    assert late or all(value in (..., about.details[name]) for name, value in expected.items())
+    assert lines[0] == f"{about.id}: {kind}  prog {prog_id}"
+    assert shown["details"].keys() == expected.keys()
+    if "attach_type" in expected:
+        name = names(uapi, "bpf_attach_type")[attach].removeprefix("BPF_").lower()
+        assert f"attach_type {name}" in lines[1]
+        assert shown["details"]["attach_type"] == name
+
+
+def test_a_link_of_a_function(kprobes):
+    """fentry, by the number of its function in the kernel's types."""
+    traced = Program(
+        "traced", BPF_PROG_TYPE_TRACING, [BPF_MOV64_IMM(R0, 0), EXIT], expected_attach_type=BPF_TRACE_FENTRY,
+        attach_btf="vfs_fstat",
+    )  # fmt: skip
+    with load(traced) as obj:
+        (fd, _), id = by_hand(BPF_RAW_TRACEPOINT_OPEN, struct.pack("=QI", 0, obj[traced].fd)), obj[traced].info().id
+        about = link_info.link_info(fd)
+        os.close(fd)
+    assert (about.kind, about.prog_id, about.details["attach_type"]) == ("tracing", id, BPF_TRACE_FENTRY)
+    if about.details["target_btf_id"]:  # told since 5.13
+        assert about.details["target_btf_id"] == kernel_types()["func", "vfs_fstat"]
 
 
 # BTF

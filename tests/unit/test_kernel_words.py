@@ -11,7 +11,7 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
-from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
 from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, refused, testrun_refused
 from bpfasm.kernel.kprobe import symbols_of

@@ -9,7 +9,7 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
-from bpfasm.asm.progtypes import TYPES, smallest, target_in_btf
+from bpfasm.asm.prog_types import TYPES, smallest, target_in_btf
 from bpfasm.btf.read import Btf
 from bpfasm.kernel.program_btf import describe, functions, identifier
 from bpfasm.uapi import btf

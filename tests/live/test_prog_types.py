@@ -11,7 +11,7 @@ import pytest
 from support.bpf2 import PROG_LOAD, address, bpf, kernel_types, running_series
 
 from bpfasm.asm import *
-from bpfasm.asm.progtypes import ANY, REQUIRED, TYPES, smallest
+from bpfasm.asm.prog_types import ANY, REQUIRED, TYPES, smallest
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
 from bpfasm.kernel import kernel_btf, load
 from bpfasm.kernel.testrun_refused import runnable

@@ -1,7 +1,7 @@
 """The types of programs: what each gets in R1, returns, and may be told at load. One row a type.
 
 A kernel is asked by trying; this table says how to try, and has the words for what it answers. Its rows are loaded,
-run and refused on every kernel of the lab (tests/live/test_progtypes.py).
+run and refused on every kernel of the lab (tests/live/test_prog_types.py).
 """
 
 from __future__ import annotations
