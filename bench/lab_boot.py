@@ -2,11 +2,13 @@
 
     python3 bench/lab_boot.py [ROUNDS [VERSION...]]
 
-Bare: QEMU with the same machine, the kernel's bzImage, and an init that writes one line. Lab: what a user types, in
-a process of its own, until the line of `python3 -c 'print(1)'` in the guest is on our side, and until that process
-has ended. They take turns, so that a busy moment of the machine meets both; medians are printed.
+Bare: QEMU with the same machine, the kernel's own image, and a busybox whose init writes one line. Fresh, lab run:
+what a user types, in a process of its own, until the line of `python3 -c 'print(1)'` in the guest is on our side;
+once with --fresh, and once as it is, which without KVM goes on from a snapshot. They take turns, so that a busy
+moment of the machine meets all; medians are printed.
 """
 
+import io
 import os
 import platform
 import subprocess
@@ -23,43 +25,28 @@ from bpfasm.lab import qemu  # noqa: E402
 from bpfasm.lab.cpio import CpioWriter  # noqa: E402
 
 
-def smallest_init() -> bytes:
-    """Return an ELF program of one segment: the header, the code, and the line it writes."""
-    code = assemble()
-    size = 64 + 56 + len(code)
-    base = 0x400000
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    head = ident + b"".join(
-        number.to_bytes(width, "little")
-        for number, width in (
-            (2, 2), (62, 2), (1, 4), (base + 120, 8), (64, 8), (0, 8), (0, 4), (64, 2), (56, 2), (1, 2),
-            (0, 2), (0, 2), (0, 2),
-        )
-    )  # fmt: skip
-    segment = b"".join(
-        number.to_bytes(width, "little")
-        for number, width in ((1, 4), (5, 4), (0, 8), (base, 8), (base, 8), (size, 8), (size, 8), (0x1000, 8))
-    )
-    return head + segment + code
-
-
-def assemble() -> bytes:
-    """Return the code of the init, and the text after it: write(1, text, 5), then pause()."""
-    pause = b"\xb8" + (34).to_bytes(4, "little") + b"\x0f\x05"
-    # mov eax, write; mov edi, 1; lea rsi, [rip + what follows]; mov edx, 5; syscall
-    after_lea = b"\xba" + (5).to_bytes(4, "little") + b"\x0f\x05" + pause
-    write = b"\xb8\x01\0\0\0\xbf\x01\0\0\0\x48\x8d\x35" + len(after_lea).to_bytes(4, "little") + after_lea
-    return write + b"bare\n"
+def busybox(kernel: lab.Kernel) -> bytes:
+    """Return a file system of the kernel's busybox and an init that writes one line."""
+    assert kernel.tree
+    assert kernel.tree.busybox
+    out = io.BytesIO()
+    cpio = CpioWriter(out)
+    cpio.device("/dev/console", 5, 1)
+    cpio.file("/bin/busybox", kernel.tree.busybox.read_bytes(), 0o755)
+    cpio.file("/init", b"#!/bin/busybox sh\necho bare\nexec /bin/busybox sleep 1000\n", 0o755)
+    cpio.close()
+    return out.getvalue()
 
 
 def bare(machine: qemu.Machine, kernel: lab.Kernel, archive: bytes) -> float:
-    """Return the seconds from starting QEMU to the line of the smallest init."""
-    fd = qemu.initrd([archive])
+    """Return the seconds from starting QEMU with the kernel's own image to the init's line."""
+    fd = qemu.in_memory([archive])
     assert kernel.tree
-    words = qemu.command(machine, kernel.tree.vmlinuz, kernel.cmdline, fd, 0)
-    words = words[: words.index("-device")]
-    at = words.index("-append") + 1
-    words[at] = words[at].partition(" rdinit=")[0] + " rdinit=/init"
+    start = qemu.boot(machine, kernel.tree.vmlinuz, kernel.cmdline, fd)
+    start[-1] = start[-1].partition(" rdinit=")[0] + " rdinit=/init"
+    words = qemu.command(machine, start, 0)
+    at = words.index("-device")
+    words[at : at + 6] = []  # the way to us
     begin = time.perf_counter()
     with subprocess.Popen(
         words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pass_fds=[fd]
@@ -74,9 +61,10 @@ def bare(machine: qemu.Machine, kernel: lab.Kernel, archive: bytes) -> float:
     raise SystemExit(f"the bare boot of {kernel.version} wrote nothing")
 
 
-def whole(kernel: lab.Kernel) -> tuple[float, float]:
-    """Return the seconds from the command to its first output, and to its end."""
-    words = [sys.executable, "-m", "bpfasm", "lab", "run", "--on", kernel.version, "--", "python3", "-c", "print(1)"]
+def whole(kernel: lab.Kernel, *options: str) -> float:
+    """Return the seconds from the command to its first output."""
+    command = ["lab", "run", "--on", kernel.version, *options, "--", "python3", "-c", "print(1)"]
+    words = [sys.executable, "-m", "bpfasm", *command]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     begin = time.perf_counter()
     with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environ) as process:
@@ -85,7 +73,7 @@ def whole(kernel: lab.Kernel) -> tuple[float, float]:
         first = time.perf_counter() - begin
     if line != b"1\n" or process.returncode:
         raise SystemExit(f"the lab on {kernel.version} wrote {line!r}, status {process.returncode}")
-    return first, time.perf_counter() - begin
+    return first
 
 
 def main() -> None:
@@ -93,35 +81,23 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     kernels = [lab.fetch(version) for version in sys.argv[2:] or [kernel.version for kernel in lab.kernels()]]
     accel = "kvm" if qemu.Kvm().proven() else "tcg"
-    machine = qemu.Machine(qemu.find(), accel)
-    archive = _Archive()
-    cpio = CpioWriter(archive)
-    cpio.device("/dev/console", 5, 1)
-    cpio.file("/init", smallest_init(), 0o755)
-    cpio.close()
     print(f"median of {rounds}, {accel}, {os.cpu_count()} processors ({platform.machine()}), seconds")
-    print(f"{'kernel':<28} {'bare':>6} {'first output':>13} {'end':>6} {'ratio':>6} {'slowest':>8}")
+    print(f"{'kernel':<28} {'bare':>6} {'fresh':>6} {'ratio':>6} {'lab run':>8} {'ratio':>6} {'slowest':>8}")
     for kernel in kernels:
+        machine = qemu.Machine(qemu.find(kernel.arch), accel, arch=kernel.arch)
+        archive = busybox(kernel)
         whole(kernel)  # builds what is not cached
-        bares, firsts, ends = [], [], []
+        bares, fresh, usual = [], [], []
         for _ in range(rounds):
-            bares.append(bare(machine, kernel, archive.data))
-            first, end = whole(kernel)
-            firsts.append(first)
-            ends.append(end)
-        ratio = median(firsts) / median(bares)
+            bares.append(bare(machine, kernel, archive))
+            fresh.append(whole(kernel, "--fresh"))
+            usual.append(whole(kernel))
+        floor = median(bares)
         print(
-            f"{kernel.release:<28} {median(bares):6.2f} {median(firsts):13.2f} {median(ends):6.2f} "
-            f"{ratio:6.2f} {max(firsts):8.2f}",
+            f"{kernel.release:<28} {floor:6.2f} {median(fresh):6.2f} {median(fresh) / floor:6.2f} "
+            f"{median(usual):8.2f} {median(usual) / floor:6.2f} {max(fresh + usual):8.2f}",
             flush=True,
         )
-
-
-class _Archive:
-    data = b""
-
-    def write(self, data: bytes) -> None:
-        self.data += data
 
 
 if __name__ == "__main__":

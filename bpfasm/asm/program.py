@@ -101,3 +101,12 @@ class Program(Value):
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
+        for field in ("type", "expected_attach_type", "flags", "ifindex"):
+            value: object = self.__dict__[field]
+            if not isinstance(value, int) or not 0 <= value < 1 << 32:
+                raise AssemblyError(
+                    f"the {field} of {self.name} is {value!r}, not a number of 32 bits",
+                    "give a name of the kernel's: BPF_PROG_TYPE_XDP, BPF_TRACE_FENTRY, BPF_F_SLEEPABLE",
+                    source=outside(),
+                    rule="program-field",
+                )

@@ -11,17 +11,18 @@ from bpfasm.kernel.attach import attach
 from bpfasm.kernel.gather import Gathered, refers
 from bpfasm.kernel.maps import LoadedMap
 from bpfasm.kernel.programs import LoadedProgram, load_program
-from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG
+from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG, BPF_MAP_TYPE_PERF_EVENT_ARRAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self, overload
 
     from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
+    from bpfasm.kernel.reader import Reader
 
 
 def load(
@@ -36,7 +37,7 @@ def load(
     A ``MapSpec`` among the items is created whether a program refers to it or not, and a ``LoadedMap`` serves where
     its declaration is meant; it stays the caller's. Programs and maps that are in the ``initial`` of a ProgArray or a
     map of maps are loaded, too. ``values`` are what variables hold at first, by ``Global`` or name. With a
-    ``log_level`` (1 path, 2 all states, 4 statistics, added up) each LoadedProgram has the verifier's ``log``; of a
+    ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram has the verifier's ``log``; of a
     refusal it is always kept. With ``lines`` the kernel is told the source line of each instruction: its log and
     dumps show them. Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel,
     machine or privilege does not allow, KernelError for what else it refuses.
@@ -79,7 +80,7 @@ class Loaded:
     """What ``load()`` made: ``obj[counts]`` is the LoadedMap, ``obj[chowncount]`` the LoadedProgram.
 
     ``obj[limit]`` is the value of a ``Global``, and may be set; ``obj.globals`` has them all, by name. A context
-    manager. Closing detaches first, then closes programs, then maps.
+    manager. Closing closes readers and detaches first, then closes programs, then maps.
     """
 
     def __init__(self, lent: Iterable[LoadedMap] = ()) -> None:
@@ -87,6 +88,7 @@ class Loaded:
         self.maps: tuple[LoadedMap, ...] = ()
         self.programs: tuple[LoadedProgram, ...] = ()
         self.links: tuple[Link, ...] = ()
+        self.readers: tuple[Reader, ...] = ()
         self._globals: Globals | None = None
 
     if TYPE_CHECKING:
@@ -157,9 +159,29 @@ class Loaded:
             raise
         return tuple(links)
 
+    def reader(self, *buffers: MapSpec, lost: MapSpec | None = None, **options: Any) -> Reader:
+        """Return a reader of the events in ring buffers, or in a perf event array.
+
+        The options are those of ``RingReader`` (``lost`` is a declaration here), or of ``PerfReader``. It is kept,
+        and closed before the rest.
+        """
+        if any(buffer.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY for buffer in buffers):
+            from bpfasm.kernel.perfbuf import PerfReader
+
+            make: Callable[..., Reader] = PerfReader
+        else:
+            from bpfasm.kernel.ringbuf import RingReader
+
+            make = RingReader
+        if lost is not None:
+            options["lost"] = self[lost]
+        reader = make(*(self[buffer] for buffer in buffers), **options)
+        self.readers += (reader,)
+        return reader
+
     def close(self) -> None:
-        """Detach and close everything; a second time does nothing."""
-        _close([*self.maps, *self.programs, *self.links])
+        """Stop reading, detach, and close everything; a second time does nothing."""
+        _close([*self.maps, *self.programs, *self.links, *self.readers])
 
     def __enter__(self) -> Self:
         return self

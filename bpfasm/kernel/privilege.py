@@ -111,6 +111,19 @@ def not_permitted(
     )
 
 
+def event_not_permitted(doing: str, errno: str) -> FeatureMissing:
+    """Return why a perf event was refused."""
+    paranoid = system.perf_event_paranoid() or 0
+    # A patch of Debian and Ubuntu; the kernel's own levels end at 2, and do not touch CAP_PERFMON.
+    if paranoid > 2 and not lacking(("CAP_PERFMON",)) and lacking(("CAP_SYS_ADMIN",)):
+        return FeatureMissing(
+            f"{doing}: kernel.perf_event_paranoid is {paranoid}, which asks for CAP_SYS_ADMIN",
+            "sysctl kernel.perf_event_paranoid=2 (as root), or run it with sudo",
+            rule="perf-event-paranoid",
+        )
+    return not_permitted(doing, ("CAP_PERFMON",), errno)
+
+
 def counts_locked_memory() -> bool:
     """Return whether the kernel counts maps and programs as locked memory (before 5.11).
 

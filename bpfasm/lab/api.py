@@ -6,11 +6,11 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, image, qemu, wire
+from bpfasm.lab import bundle, cache, ext4, image, qemu, start, wire
 from bpfasm.lab.matrix import Kernel, find
 from bpfasm.lab.session import Guest, Result
 from bpfasm.lab.shares import outermost
-from bpfasm.lab.store import fetch
+from bpfasm.lab.store import fetch, userland
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
     from bpfasm.lab.errand import Sink
     from bpfasm.lab.pool import Progress
-
-#: Kernel modules of every guest, where they are not built in.
-MODULES = ("virtio_pci", "virtio_console")
 
 #: Python packages that go along when this Python has them.
 PACKAGES = ("pyroute2", "capstone")
@@ -37,7 +34,10 @@ def boot(
     *,
     copy: Iterable[Path] = (),
     packages: tuple[str, ...] = PACKAGES,
+    modules: Iterable[str] = (),
+    disk: bool = False,
     memory_mib: int = 1024,
+    fresh: bool = False,
     timeout: float = BOOT_TIMEOUT_S,
     progress: Progress | None = None,
 ) -> Guest:
@@ -48,23 +48,31 @@ def boot(
     """
     cache.sweep()
     wanted = kernel if isinstance(kernel, Kernel) else find(kernel)
-    qemu.check_host(wanted.arch)
-    program = qemu.find()
+    qemu.check_host()
+    machine = qemu.Machine(
+        qemu.find(wanted.arch), "tcg", memory_mib, arch=wanted.arch, disk=ext4.image() if disk else None
+    )
     found = fetch(wanted, progress=progress)
     assert found.tree is not None
-    parts = image.parts(found.tree, MODULES, packages, copy)
+    foreign = bundle.is_foreign(wanted)
+    parts = image.parts(
+        found.tree,
+        more_modules=modules,
+        packages=packages,
+        copy=copy,
+        userland=userland(wanted.arch, progress=progress) if foreign else None,
+    )
 
-    def start(accel: str, seconds: float) -> Guest:
-        guest = Guest(qemu.Machine(program, accel, memory_mib), found, parts)
-        guest.wait_until_ready(seconds)
-        return guest
+    def begin(accel: str, seconds: float) -> Guest:
+        way = start.warm if accel == "tcg" and not fresh else start.cold
+        return way(machine.replace(accel=accel), found, parts, seconds)
 
     kvm = qemu.Kvm()
-    if kvm.proven():
-        return start("kvm", timeout)
-    if kvm.worth_trying():
+    if not foreign and kvm.proven():
+        return begin("kvm", timeout)
+    if not foreign and kvm.worth_trying():
         try:
-            guest = start("kvm", _KVM_TRIAL_S)
+            guest = begin("kvm", _KVM_TRIAL_S)
         except LabError:
             kvm.note(False)
             print(
@@ -76,10 +84,11 @@ def boot(
             kvm.note(True)
             return guest
     try:
-        return start("tcg", timeout)
+        return begin("tcg", timeout)
     except LabError as error:
         print(f"lab: {error.what}; trying once more", file=sys.stderr, flush=True)
-        return start("tcg", timeout)
+        fresh = True
+        return begin("tcg", timeout)
 
 
 def run(
@@ -106,6 +115,9 @@ def run(
     - ``rw``: folders to have in the guest at the paths they have here; what the command does in them comes back.
     - ``copy``: files and folders to have in the guest at the paths they have here.
     - ``packages``: Python packages to take along, with what they require.
+    - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
+    - ``disk``: whether the guest has a disk of 256 MiB, an empty ext4 at /mnt/disk that is not kept.
+    - ``fresh``: whether to boot the kernel, where a guest without KVM goes on from a snapshot of one that has booted.
     - ``memory_mib``, ``progress``: the guest's memory, and a callback for what has to be fetched.
 
     Raise LabError when the lab, not the command, fails: no QEMU, no kernel, a boot that fails, a panic; UsageError

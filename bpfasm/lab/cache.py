@@ -32,10 +32,15 @@ _within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def root() -> Path:
-    """Return the cache directory; it may not exist yet."""
+    """Return the cache directory; it may not exist yet. Raise LabError for a user who has no home."""
     base = os.environ.get("XDG_CACHE_HOME") or ""
     # The XDG specification says that a relative path is to be ignored.
-    return Path(base if base.startswith("/") else os.path.expanduser("~/.cache")) / "bpfasm"
+    place = base if base.startswith("/") else os.path.expanduser("~/.cache")
+    if not place.startswith("/"):
+        raise LabError(
+            "this user has no home folder for the lab's files", "name a place in XDG_CACHE_HOME", rule="lab-cache"
+        )
+    return Path(place) / "bpfasm"
 
 
 def directory(name: str) -> Path:
@@ -125,24 +130,69 @@ def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO
 
     The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
     """
+
+    def make(place: Path) -> None:
+        with place.open("wb") as file:
+            write(file)
+
+    return made(kind, suffix, marks, make, keep=keep)
+
+
+def made(
+    kind: str,
+    suffix: str,
+    marks: list[object],
+    make: Callable[[Path], None],
+    *,
+    keep: int = 8,
+    of: str = "",
+    renew: bool = False,
+) -> Path:
+    """Do what ``built`` does with a ``make`` that is given the path of the file or folder it is to make.
+
+    Those with different ``of`` may be made at the same time; ``renew`` makes it again.
+    """
     key = hashlib.sha256(repr((kind, marks)).encode(errors="surrogateescape")).hexdigest()[:24]
     folder = root() / "image"
     place = folder / f"{kind}-{key}{suffix}"
-    if place.exists():
-        with writing(place):
+    before = _stamp(place)
+    if before and not renew:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is read all the same
             os.utime(place)
         return place
-    with locked(f"image-{kind}", f"building the guest image ({kind})"):
-        if place.exists():
-            return place
+    with locked(f"image-{kind}{of}", f"building the guest image ({kind})"):
+        if _stamp(place) != before:
+            return place  # somebody else has made it meanwhile
         with workdir() as work, writing(place):
-            with (work / "made").open("wb") as file:
-                write(file)
+            make(work / "made")
             publish(work / "made", place)
-        others = sorted(folder.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+        others = sorted(folder.glob(f"{kind}-*"), key=_used)
         for old in others[:-keep]:
-            old.unlink(missing_ok=True)
+            remove(old)
     return place
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0  # gone meanwhile
+
+
+def _stamp(path: Path) -> int:
+    """Return what tells a file or folder from the one that was there before; 0 when there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder; one that is gone already is fine."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def size(folder: Path) -> int:

@@ -6,7 +6,11 @@ Documentation/driver-api/early-userspace/buffer-format.rst.
 
 from __future__ import annotations
 
+import io
+import os
 import stat
+
+from bpfasm.lab.unpack import entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,19 +42,19 @@ class CpioWriter:
 
     def directory(self, path: str, mode: int = 0o755) -> None:
         """Add a directory."""
-        self._entry(path, stat.S_IFDIR | mode, b"")
+        self.entry(path, stat.S_IFDIR | mode, b"")
 
     def symlink(self, path: str, target: str) -> None:
         """Add a symbolic link that holds ``target``."""
-        self._entry(path, stat.S_IFLNK | 0o777, target.encode("utf-8", "surrogateescape"))
+        self.entry(path, stat.S_IFLNK | 0o777, target.encode("utf-8", "surrogateescape"))
 
     def file(self, path: str, data: bytes, mode: int = 0o644) -> None:
         """Add a regular file."""
-        self._entry(path, stat.S_IFREG | mode, data)
+        self.entry(path, stat.S_IFREG | mode, data)
 
     def device(self, path: str, major: int, minor: int, mode: int = 0o600) -> None:
         """Add a character device."""
-        self._entry(path, stat.S_IFCHR | mode, b"", major, minor)
+        self.entry(path, stat.S_IFCHR | mode, b"", major, minor)
 
     def close(self) -> None:
         """Write the trailer, and zeros up to a whole block. ``out`` stays open."""
@@ -58,7 +62,8 @@ class CpioWriter:
         self.out.write(bytes(-self.size % BLOCK))
         self.size += -self.size % BLOCK
 
-    def _entry(self, path: str, mode: int, data: bytes, major: int = 0, minor: int = 0) -> None:
+    def entry(self, path: str, mode: int, data: bytes, major: int = 0, minor: int = 0) -> None:
+        """Add what ``mode`` says: a link's data is its target, a device's are its numbers."""
         name = path.strip("/")
         if not name or name in self.names:
             return
@@ -80,3 +85,22 @@ class CpioWriter:
         self.out.write(data)
         self.out.write(tail)
         self.size += len(head) + len(data) + len(tail)
+
+
+def difference(old: bytes, new: bytes) -> bytes | None:
+    """Return the archive that makes of a guest with ``old`` what one with ``new`` is; b"" where they are the same.
+
+    None where something would have to go: an archive can only add and replace.
+    """
+    before = {entry[0]: entry for entry in entries(old)}
+    after = {entry[0]: entry for entry in entries(new)}
+    if before.keys() - after.keys():
+        return None
+    out = io.BytesIO()
+    cpio = CpioWriter(out)
+    for name, mode, device, content in after.values():
+        if before.get(name) != after[name]:
+            cpio.entry(name, mode, content, os.major(device), os.minor(device))
+    if cpio.count:
+        cpio.close()
+    return out.getvalue()

@@ -263,8 +263,10 @@ def _refused(apt: Apt, what: str, complaint: _Complaint) -> LabError:
             "the mirror may be behind; try another kernel (bpfasm lab kernels)",
             rule="lab-fetch",
         )
-    errors = [line for line in text.splitlines() if line.startswith("E: ") and not line.endswith(_NOTHING_NEW)]
-    reason = "; ".join(line.removeprefix("E: ") for line in errors[:2]) or f"apt ended with status {complaint.status}"
+    errors = [
+        line for line in re.findall(r"^(?:E|Error): (.*)$", text, re.MULTILINE) if not line.endswith(_NOTHING_NEW)
+    ]
+    reason = "; ".join(errors[:2]) or f"apt ended with status {complaint.status}"
     return LabError(
         f"cannot get {what}: {reason}",
         "is the network up? Without one: bpfasm lab fetch --from DIR, a folder made elsewhere with --to DIR",

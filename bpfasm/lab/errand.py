@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
 
+from bpfasm.errors import LabError
 from bpfasm.lab import wire
 from bpfasm.lab.terminal import ESCAPE, say
 
@@ -40,8 +42,9 @@ _STDIN_CHUNK = 1 << 16
 class Errand:
     """One command, from its start to its status.
 
-    ``source`` is the descriptor its input is read from, None for none. With a ``terminal`` that is its keys, which
-    are listened to all the time: Ctrl-] has to work when the guest does not.
+    ``source`` is the descriptor its input is read from, None for none. With a ``terminal``, which is the guest's from
+    when the command starts, that is its keys. They are listened to all the time: Ctrl-] has to work when the guest
+    does not.
     """
 
     def __init__(
@@ -69,12 +72,13 @@ class Errand:
         """Start the command of the frame ``job``, carry its bytes until it is over, and return its status."""
         try:
             self._share()
-            self._guest.send(job)
-            self._shares.gone()
-            self._deadline = None if timeout is None else time.monotonic() + timeout
-            while self._status is None:
-                self._feed()
-                self._turn()
+            with self._terminal or contextlib.nullcontext():
+                self._guest.send(job)
+                self._shares.gone()
+                self._deadline = None if timeout is None else time.monotonic() + timeout
+                while self._status is None:
+                    self._feed()
+                    self._turn()
         except BaseException:
             self._guest.close()
             self._shares.abandon()
@@ -141,7 +145,7 @@ class Errand:
         elif kind == b"X":
             self._status = int(data) if self._forced is None else self._forced
             if self._terminal:
-                self._terminal.over = True
+                self._terminal.over = self._forced is None
             if self._forced is not None:
                 self._guest.close()
             self._shares.done()
@@ -154,7 +158,8 @@ class Errand:
         except Exception as error:  # whatever it is, it waits until the folders are back
             self._sinks[kind] = _Nowhere()
             self._broken = error
-            self._end(INTERRUPTED)
+            if not self._over and self._forced is None:
+                self._end(INTERRUPTED)
         if self._deadline is not None:
             self._deadline += time.monotonic() - started  # a slow reader takes nothing of the command's time
 
@@ -165,15 +170,21 @@ class Errand:
         if signal.SIGINT not in numbers:
             return
         if self._interrupted:
-            self._end(INTERRUPTED)
+            self._leave("Ctrl-C")
             return
         self._interrupted = True
         if self._over:
             say("the command is over, and its files are coming back; Ctrl-C again leaves the rest")
             return
-        say("stopping the command; Ctrl-C again ends the guest")
+        say(f"stopping the command; Ctrl-C again {'kills it' if self._shares.places else 'ends the guest'}")
         self._guest.send(wire.frame(b"S", b"%d" % signal.SIGINT))
         self._deadline = time.monotonic() + GRACE_S
+
+    def _leave(self, key: str) -> None:
+        """End the guest because somebody wants it to end."""
+        self._end(INTERRUPTED)
+        if self._status is None:
+            say(f"the command is ended, and its files are coming back; {key} again leaves the rest")
 
     def _too_late(self) -> None:
         if self._over or self._forced is not None:
@@ -201,7 +212,10 @@ class Errand:
             if not self._terminal:
                 say(f"standard input cannot be read: {error.strerror}")
         if self._terminal and (not data or ESCAPE in data):
-            self._end(INTERRUPTED)
+            self._leave("Ctrl-]")
+            if not data:
+                self._source = None
+            return
         self._given += data
         if not data:
             self._ended, self._source = True, None
@@ -233,6 +247,14 @@ class _Own:
                 room = select.poll()
                 room.register(self._fd, select.POLLOUT)
                 room.poll()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise LabError(
+                    f"what the command writes cannot be written here: {error.strerror}",
+                    "make room, or send it elsewhere",
+                    rule="lab-output",
+                ) from None
 
 
 class _Flushed:

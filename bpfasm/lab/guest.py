@@ -18,7 +18,7 @@ else:
 
 PORT = "/dev/vport0p1"
 LAB = "/lab"
-MODULES = "/lab/modules/"
+MODULES = "/lab/modules"
 CHUNK = 1 << 16
 
 #: What is mounted where; a kernel without one of these goes without. (source, target, type, options)
@@ -37,6 +37,9 @@ MOUNTS = (
     ("tmpfs", "/tmp", "tmpfs", "mode=1777"),
 )
 
+#: The disk, and the folder it is mounted at.
+DISK, DISK_FOLDER = "/dev/vda", "/mnt/disk"
+
 _SYS_FINIT_MODULE = {"x86_64": 313, "aarch64": 273}
 
 
@@ -45,9 +48,13 @@ def main() -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
+    uname = os.uname()
+    finit_module = _SYS_FINIT_MODULE.get(uname.machine, 0)
     _mount(libc)
-    _load_modules(libc)
-    _loopback()
+    _load(libc, finit_module, MODULES)
+    _make_nodes(f"/lib/modules/{uname.release}/modules.devname")
+    _mount_disk(libc, finit_module)
+    _loopback(libc)
     # Bytes on the wake-up pipe end the wait of poll when a child has ended.
     wake, woken = os.pipe()
     os.set_blocking(woken, False)
@@ -55,13 +62,21 @@ def main() -> None:
     _signal.set_wakeup_fd(woken)
     _signal.signal(_signal.SIGCHLD, lambda *_: None)
     port = _open_port()
-    uname = os.uname()
-    send(port, b"R", f"{uname.release} {uname.machine}".encode())
     reader = Reader(port)
     shared = Shared(port)
+    archive = bytearray()
     while True:
         kind, data = reader.next()
-        if kind == b"J":
+        if kind == b"H":
+            _wake_up(data)
+            uname = os.uname()
+            send(port, b"R", f"{uname.release} {uname.machine}".encode())
+        elif kind == b"P":
+            archive += data
+            if not data:
+                _unpack(port, bytes(archive))
+                archive.clear()
+        elif kind == b"J":
             Job(port, reader, wake, shared, data).run()
         elif kind in {b"D", b"F", b"B"}:
             shared.take(kind, data)
@@ -87,32 +102,92 @@ def _mount(libc) -> None:  # type: ignore[no-untyped-def]
         file.write("lab")
 
 
-def _load_modules(libc) -> None:  # type: ignore[no-untyped-def]
-    number = _SYS_FINIT_MODULE.get(os.uname().machine, 0)
-    try:
-        with open(MODULES + "list") as file:
-            names = file.read().split()
-    except OSError:
-        return  # a kernel with all that is needed built in
-    for name in names:
-        fd = os.open(f"{MODULES}{name}.ko", os.O_RDONLY | os.O_CLOEXEC)
+def _load(libc, number: int, index: str) -> None:  # type: ignore[no-untyped-def]
+    """Load the modules that a file lists, by the system call's number; the kernel loads others when they are used."""
+    for path in _lines(index):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         if libc.syscall(number, fd, b"", 0):
             import ctypes
 
-            print(f"lab: module {name}: {os.strerror(ctypes.get_errno())}", flush=True)
+            print(f"lab: module {path}: {os.strerror(ctypes.get_errno())}", flush=True)
         os.close(fd)
 
 
-def _loopback() -> None:
-    import _socket
-    import fcntl
+def _make_nodes(index: str) -> None:
+    """Make the device nodes whose opening loads a module, as in: loop loop-control c10:237."""
+    for line in _lines(index):
+        _, name, number = line.split()
+        path = f"/dev/{name}"
+        if os.path.exists(path):
+            continue
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        major, _, minor = number[1:].partition(":")
+        kind = 0o020000 if number[0] == "c" else 0o060000  # S_IFCHR, S_IFBLK
+        os.mknod(path, 0o600 | kind, os.makedev(int(major), int(minor)))
 
-    control = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)
+
+def _mount_disk(libc, number: int) -> None:  # type: ignore[no-untyped-def]
+    from sys import argv
+
+    if "disk" not in argv:
+        os.symlink("no disk: start the guest with --disk", DISK_FOLDER)
+        return
+    _load(libc, number, MODULES + ".disk")
+    os.mkdir(DISK_FOLDER)
+    if libc.mount(DISK.encode(), DISK_FOLDER.encode(), b"ext4", 0, None):
+        print(f"lab: {DISK} cannot be mounted", flush=True)
+
+
+def _lines(path: str) -> list[str]:
+    """Return the lines of a file; none when it is not there."""
     try:
-        # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
-        fcntl.ioctl(control.fileno(), 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
-    finally:
-        control.close()
+        with open(path) as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _loopback(libc) -> None:  # type: ignore[no-untyped-def]
+    # By the C library, as Python's socket module takes longer to import than all that is mounted here.
+    control = libc.socket(2, 2, 0)  # AF_INET, SOCK_DGRAM
+    # struct ifreq with IFF_UP | IFF_RUNNING, SIOCSIFFLAGS
+    libc.ioctl(control, 0x8914, b"lo".ljust(16, b"\0") + (0x41).to_bytes(2, "little") + bytes(22))
+    os.close(control)
+
+
+def _own(name: str):  # type: ignore[no-untyped-def]
+    """Import a module of the guest's own."""
+    from sys import path
+
+    if LAB not in path:
+        path.append(LAB)
+    return __import__(name)
+
+
+def _unpack(port: int, archive: bytes) -> None:
+    """Add files to this guest's, as the kernel did with those it started from; tell the host what went wrong."""
+    try:
+        _own("unpack").unpack(archive)
+    except (OSError, ValueError) as error:
+        send(port, b"N", str(error).encode(errors="replace"))
+
+
+def _wake_up(data: bytes) -> None:
+    """Set the clock, and make the random numbers other than those of the next guest from the same snapshot."""
+    import fcntl
+    import time
+
+    time.clock_settime_ns(time.CLOCK_REALTIME, int.from_bytes(data[:8], "little"))
+    seed = data[8:]
+    fd = os.open("/dev/urandom", os.O_WRONLY | os.O_CLOEXEC)
+    # struct rand_pool_info: bits of entropy, bytes, and the bytes
+    sizes = (8 * len(seed)).to_bytes(4, "little") + len(seed).to_bytes(4, "little")
+    fcntl.ioctl(fd, 0x40085203, sizes + seed)  # RNDADDENTROPY
+    try:  # noqa: SIM105 - contextlib takes long to import here
+        fcntl.ioctl(fd, 0x5207)  # RNDRESEEDCRNG
+    except OSError:
+        pass  # not seeded yet, so nothing to replace
+    os.close(fd)
 
 
 def _open_port() -> int:
@@ -181,14 +256,7 @@ class Shared:
 
     def _open(self, number: int, path: bytes) -> None:
         """Make a folder and empty it, and tell the host how much fits in."""
-        from sys import path as places
-
-        if LAB not in places:
-            places.append(LAB)
-        if TYPE_CHECKING:
-            from bpfasm.lab import folder
-        else:
-            import folder
+        folder = _own("folder")
         if number == 0:
             self.close()
         try:

@@ -1,20 +1,23 @@
-"""What the lab needs from ELF files: a kernel module's own words (.modinfo), and a library without debug data.
+"""What the lab needs from ELF files: a kernel module's own words (.modinfo), which libraries a program needs, and a
+library without debug data.
 
 Only little-endian 64-bit files, which is what the lab's machines run; anything else is left as it is.
 """
 
 from __future__ import annotations
 
-import lzma
 import struct
-import zlib
 
 from bpfasm.errors import LabError
+from bpfasm.lab import packed
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
+_DYN = struct.Struct("<qQ")
 _PT_LOAD = 1
+_PT_INTERP = 3
+_DT_NEEDED = 1
 
 
 def sections(elf: bytes) -> dict[str, tuple[int, int]]:
@@ -45,6 +48,23 @@ def segments(elf: bytes) -> list[tuple[int, int, int]]:
     return [(row[0], row[2], row[5]) for row in rows]
 
 
+def needed(elf: bytes) -> list[str]:
+    """Return the shared libraries that a program or library names, and a program's loader with its path."""
+    names = [
+        elf[offset : offset + size].rstrip(b"\0").decode(errors="replace")
+        for kind, offset, size in segments(elf)
+        if kind == _PT_INTERP
+    ]
+    found = sections(elf)
+    start, size = found.get(".dynamic", (0, 0))
+    strings, _ = found.get(".dynstr", (0, 0))
+    for tag, value in _DYN.iter_unpack(elf[start : start + size - size % _DYN.size]):
+        if tag == _DT_NEEDED:
+            name = strings + value
+            names.append(elf[name : max(elf.find(b"\0", name), name)].decode(errors="replace"))
+    return names
+
+
 def modinfo(module: bytes) -> dict[str, list[str]]:
     """Return what a kernel module says of itself: each key of .modinfo with its values."""
     offset, size = sections(module).get(".modinfo", (0, 0))
@@ -58,17 +78,19 @@ def modinfo(module: bytes) -> dict[str, list[str]]:
 
 def expand(name: str, data: bytes) -> bytes:
     """Return a module as the kernel wants it: not compressed. ``name`` is its file's name."""
-    if name.endswith(".xz"):
-        return lzma.decompress(data)
-    if name.endswith(".gz"):
-        return zlib.decompress(data, wbits=31)
     if name.endswith(".ko"):
         return data
-    raise LabError(
-        f"the module {name} is compressed in a way that Python cannot read",
-        "unpack it beside its file",
-        rule="lab-module",
-    )
+    try:
+        module = packed.unpack(data)
+    except packed.ERRORS:
+        module = b""
+    if not module:
+        raise LabError(
+            f"the module {name} cannot be unpacked: it is damaged, or the library for its compression is missing",
+            "for .zst install libzstd (apt install libzstd1), or unpack it beside its file",
+            rule="lab-module",
+        )
+    return module
 
 
 def without_debug(elf: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -12,81 +13,59 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
+from bpfasm.lab.boards import BOARDS
 from bpfasm.lab.child import DieWithParent
-from bpfasm.lab.vmlinux import directly
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bpfasm.lab.matrix import Kernel
-
 _KVM_GET_API_VERSION = 0xAE00
 _KVM_CREATE_VM = 0xAE01
 _KVM_API_VERSION = 12
 
-#: The package with qemu-system-x86_64, by the tool that installs packages.
-PACKAGES = {
-    "apt": "apt install qemu-system-x86",
-    "dnf": "dnf install qemu-system-x86-core",
-    "pacman": "pacman -S qemu-system-x86",
-    "zypper": "zypper install qemu-x86",
-    "brew": "brew install qemu",
-}
-
 #: What every guest gets on its command line: a panic ends the machine at once (with -no-reboot), and an oops is a
-#: panic, so that nothing goes on half-broken. The rest saves waiting for what is not there or does not matter.
-CMDLINE = "console=ttyS0 quiet panic=-1 oops=panic 8250.nr_uarts=1 i8042.noaux i8042.nokbd cryptomgr.notests"
+#: panic, so that nothing goes on half-broken. The rest saves waiting for what does not matter here.
+CMDLINE = "quiet panic=-1 oops=panic cryptomgr.notests"
 
-#: The accelerator's option, the processor, and more of the command line.
-#:
-#: Threads: with one thread for each processor, QEMU's TCG loses when a kernel rewrites its own code (each kprobe and
+#: With one thread for each processor, QEMU's TCG loses when a kernel rewrites its own code (each kprobe and
 #: tracepoint does) while another processor runs it: oopses at boot and within seconds of tracing. One thread in
-#: all is the cure; both processors are there all the same. The processor has to be able to run this machine's
-#: Python, which may be built for a newer x86-64 than QEMU's default. lpj is what the first processor finds, and
-#: saves the second the search.
-ACCELERATORS = {
-    "kvm": ("kvm", "host", ""),
-    "tcg": ("tcg,thread=single", "max", "lpj=10000000"),
-}
+#: all is the cure; both processors are there all the same.
+ACCELERATORS = {"kvm": "kvm", "tcg": "tcg,thread=single"}
 
 
 class Machine(Value):
-    """A virtual machine: QEMU's program, "kvm" or "tcg", memory in MiB, and processors."""
+    """A virtual machine: QEMU's program, "kvm" or "tcg", memory in MiB, processors, and the image of its disk."""
 
     program: str
     accel: str
     memory_mib: int = 1024
     cpus: int = 2
+    arch: str = "x86_64"
+    disk: Path | None = None
 
 
-def find() -> str:
-    """Return the path of QEMU; raise LabError with the package that has it."""
-    program = shutil.which("qemu-system-x86_64")
+def find(arch: str = "x86_64") -> str:
+    """Return the path of QEMU for guests of this architecture; raise LabError with the package that has it."""
+    board = BOARDS[arch]
+    program = shutil.which(board.program)
     if program is None:
-        here = [line for tool, line in PACKAGES.items() if shutil.which(tool)]
+        here = [line for tool, line in board.packages.items() if shutil.which(tool)]
         raise LabError(
-            "the lab boots kernels with QEMU, and qemu-system-x86_64 is not on this machine",
-            "install it: " + " | ".join(here or PACKAGES.values()),
+            f"the lab boots kernels with QEMU, and {board.program} is not on this machine",
+            "install it: " + " | ".join(here or board.packages.values()),
             rule="lab-qemu",
         )
     return program
 
 
-def check_host(arch: str) -> None:
-    """Raise LabError where this machine's Python cannot be the guest's: another system, or another processor."""
+def check_host() -> None:
+    """Raise LabError where the lab does not work: guests run this machine's programs, and start as its files."""
     if not sys.platform.startswith("linux"):
         raise LabError(
             "the lab takes this machine's Python into its guests, and this is not Linux",
             "use a Linux machine, real or virtual; asm, disasm and lint work here",
-            rule="lab-host",
-        )
-    here = os.uname().machine
-    if here != arch:
-        raise LabError(
-            f"the lab takes this machine's Python into its guests: it is built for {here}, the kernel for {arch}",
-            f"use a machine with {arch}",
             rule="lab-host",
         )
 
@@ -146,67 +125,133 @@ def _boot_id() -> str:
         return "unknown"
 
 
-def command(machine: Machine, image: Path, cmdline: str, initrd_fd: int, port_fd: int) -> list[str]:
-    """Return QEMU's command line for a kernel's image, with what this kernel needs on its own command line.
+class Memory(Value):
+    """A file that is the guest's memory. ``kept``: what the guest writes stays in it, else it is the guest's own."""
 
-    The guest's files and the way to it come as open files: there is nothing to clean up.
+    file: Path
+    kept: bool
+
+
+def command(
+    machine: Machine,
+    start: list[str],
+    port_fd: int,
+    *,
+    monitor_fd: int | None = None,
+    disk_fd: int | None = None,
+    memory: Memory | None = None,
+) -> list[str]:
+    """Return QEMU's command line. ``start`` is how the guest starts: ``boot()``, or ``INCOMING``.
+
+    The guest's files, its disk and the ways to it come as open files: there is nothing to clean up.
     """
-    accel, cpu, more = ACCELERATORS[machine.accel]
-    return [
+    board = BOARDS[machine.arch]
+    words = [
         machine.program, "-no-user-config", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", "pc,usb=off,vmport=off", "-accel", accel, "-cpu", cpu,
+        "-machine", board.machine + (",memory-backend=ram" if memory else ""), "-accel", ACCELERATORS[machine.accel],
+        "-cpu", board.processor if machine.accel == "tcg" else "host",
         "-smp", str(machine.cpus), "-m", str(machine.memory_mib),
-        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
-        "-append", f"{CMDLINE} {more} {cmdline} rdinit=/lab/python -- -ISEB /lab/init.pyc",
         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
         "-device", "virtio-serial-pci,max_ports=2",
         "-chardev", f"socket,id=port,fd={port_fd}", "-device", "virtserialport,chardev=port,nr=1,name=bpfasm",
+        *start,
+    ]  # fmt: skip
+    if monitor_fd is not None:
+        words += ["-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"]
+    if disk_fd is not None:
+        file = f"file.driver=file,file.filename=/proc/self/fd/{disk_fd},file.locking=off"
+        words += ["-blockdev", f"driver=raw,node-name=disk,{file}", "-device", "virtio-blk-pci,drive=disk"]
+    if memory:
+        place, share = str(memory.file).replace(",", ",,"), "on" if memory.kept else "off"
+        words += ["-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,mem-path={place},share={share}"]
+    return words
+
+
+#: Start from a state that the monitor is to be told of.
+INCOMING = ["-incoming", "defer"]
+
+
+def boot(machine: Machine, image: Path, cmdline: str, initrd_fd: int) -> list[str]:
+    """Return the words that start a kernel's image, with what this kernel needs on its own command line."""
+    board, emulated = BOARDS[machine.arch], machine.accel == "tcg"
+    told = [CMDLINE, board.told, board.told_emulated if emulated else "", cmdline, "rdinit=/lab/python"]
+    init = ["-ISEB", "/lab/init", *(["disk"] if machine.disk else [])]
+    return [
+        "-kernel", str(image), "-initrd", f"/proc/self/fd/{initrd_fd}",
+        "-append", " ".join([*filter(None, told), "--", *init]),
     ]  # fmt: skip
 
 
-def initrd(parts: Iterable[Path | bytes]) -> int:
-    """Return a file in memory that holds the parts one after the other; the caller closes it."""
-    fd = os.memfd_create("bpfasm-initrd", os.MFD_CLOEXEC)
+def in_memory(parts: Iterable[Path | bytes]) -> int:
+    """Return a file in memory that holds the parts one after the other, holes kept; the caller closes it."""
+    fd = os.memfd_create("bpfasm", os.MFD_CLOEXEC)
     try:
+        end = 0
         for part in parts:
             if isinstance(part, bytes):
-                with os.fdopen(os.dup(fd), "wb") as out:
-                    out.write(part)
+                end += os.pwrite(fd, part, end)
                 continue
             with part.open("rb") as file:
-                left = os.fstat(file.fileno()).st_size
-                while left:
-                    left -= os.sendfile(fd, file.fileno(), None, left)
+                end += append(file.fileno(), fd, end)
+        os.ftruncate(fd, end)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
+def append(source: int, into: int, at: int) -> int:
+    """Copy a file's data to the offset ``at`` of another, and return the file's size."""
+    size, start = os.fstat(source).st_size, 0
+    while start < size:
+        try:
+            start = os.lseek(source, start, os.SEEK_DATA)
+        except OSError:  # ENXIO: a hole to its end
+            break
+        stop = os.lseek(source, start, os.SEEK_HOLE)
+        os.lseek(into, at + start, os.SEEK_SET)
+        while start < stop:
+            start += os.sendfile(into, source, start, stop - start)
+    return size
+
+
+class Running(Value):
+    """A QEMU that runs: its process (stdout: the console, stderr: its own words), our ends of port and monitor."""
+
+    machine: Machine
+    process: subprocess.Popen[bytes]
+    port: socket.socket
+    monitor: socket.socket
+
+
 def spawn(
-    machine: Machine, kernel: Kernel, parts: Iterable[Path | bytes]
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start QEMU and return its process (stdout: the console, stderr: QEMU's own words) and our end of the port."""
-    assert kernel.tree is not None
-    vmlinux = directly(kernel.tree.vmlinuz)
-    image = initrd(parts)
-    ours, theirs = socket.socketpair()
-    try:
-        return (
-            subprocess.Popen(
-                command(machine, vmlinux, kernel.cmdline, image, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=[image, theirs.fileno()],
-                start_new_session=True,  # Ctrl-C is for us, who pass it on
-                preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
+    machine: Machine,
+    start: list[str],
+    *,
+    initrd_fd: int | None = None,
+    disk_fd: int | None = None,
+    memory: Memory | None = None,
+) -> Running:
+    """Start QEMU; arguments as in ``command``, and the descriptor that ``start`` names. It dies with this thread."""
+    with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+        ends = []
+        for _ in range(2):
+            mine, its = socket.socketpair()
+            ends.append(ours.enter_context(mine))
+            theirs.enter_context(its)
+            ends.append(its)
+        port, its_port, monitor, its_monitor = ends
+        given = [initrd_fd, disk_fd, its_port.fileno(), its_monitor.fileno()]
+        process = subprocess.Popen(
+            command(
+                machine, start, its_port.fileno(), monitor_fd=its_monitor.fileno(), disk_fd=disk_fd, memory=memory
             ),
-            ours,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[fd for fd in given if fd is not None],
+            start_new_session=True,  # Ctrl-C is for us, who pass it on
+            preexec_fn=DieWithParent(),  # noqa: PLW1509 - two system calls and nothing else
         )
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-        os.close(image)
+        ours.pop_all()
+    return Running(machine, process, port, monitor)

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import qemu, wire
@@ -54,13 +53,14 @@ class Guest:
     The guest is tied to the thread that started it: when that thread ends, the kernel ends QEMU.
     """
 
-    def __init__(self, machine: qemu.Machine, kernel: Kernel, parts: Iterable[Path | bytes]) -> None:
+    def __init__(self, running: qemu.Running, kernel: Kernel) -> None:
         self.kernel = kernel
-        self.machine = machine
+        self.machine = running.machine
         self.release = ""
         self._console = b""
         self._frames = wire.Frames()
-        self._process, self._port = qemu.spawn(machine, kernel, parts)
+        self._process, self._port = running.process, running.port
+        self.monitor = running.monitor
         assert self._process.stdout and self._process.stderr
         self._serial, self._complaints = self._process.stdout, self._process.stderr
         self._said = b""
@@ -89,7 +89,7 @@ class Guest:
         self._over = True
         self._process.kill()
         self._process.wait()
-        for file in (self._port, self._serial, self._complaints):
+        for file in (self._port, self.monitor, self._serial, self._complaints):
             file.close()
 
     def kill(self) -> None:
@@ -100,10 +100,17 @@ class Guest:
         """Return the last of what the kernel wrote on its console."""
         return self._console.decode(errors="replace").replace("\r", "")
 
-    def wait_until_ready(self, timeout: float) -> None:
-        """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds."""
+    def wait_until_ready(self, timeout: float, archive: bytes = b"") -> None:
+        """Wait for the guest's first process; raise LabError when it does not come up in ``timeout`` seconds.
+
+        ``archive`` has files that the guest is to have besides (cpio, as the parts of its image).
+        """
         deadline = time.monotonic() + timeout
+        self.release = ""
         try:
+            for piece in wire.archive(archive):
+                self.send(piece)
+            self.send(wire.hello(time.time_ns(), os.urandom(32)))
             with Noted(signal.SIGINT) as noted:
                 while not self.release:
                     frames, ready = self.wait(deadline, [noted.fd])
@@ -112,6 +119,8 @@ class Guest:
                     if not frames and time.monotonic() >= deadline:
                         raise self.failure(f"did not come up within {timeout:g} s")
                     for kind, data in frames:
+                        if kind == b"N":
+                            raise self.failure(f"could not take its files: {data.decode(errors='replace')}")
                         if kind == b"R":
                             self.release = data.partition(b" ")[0].decode(errors="replace")
         except BaseException:
@@ -160,7 +169,8 @@ class Guest:
         for name in ("COLUMNS", "LINES"):  # the terminal itself knows, also when it changes
             variables.pop(name, None)
         signals = signal.SIGINT, signal.SIGWINCH
-        with Shares(rw) as shares, Noted(*signals) as noted, Terminal(sink(None, sys.stdout)) as terminal:
+        terminal = Terminal(sink(None, sys.stdout))
+        with Shares(rw) as shares, Noted(*signals) as noted:
             job = self._job(argv or shell(self.release), cwd, variables, shares, terminal.size())
             return Errand(self, {b"O": terminal}, terminal.fd, noted, shares, terminal).run(job, timeout)
 

@@ -58,7 +58,7 @@ class Shares:
             needed = memory_mib + 2 * (size - room) // (1 << 20)
             raise LabError(
                 f"{name} holds {size / _MB:.0f} MB, and a guest of {memory_mib} MiB has room for {room / _MB:.0f}",
-                f"give it more memory (--memory {-(-needed // 256 + 1) * 256}), or name a smaller folder",
+                f"give it more memory (--memory {(needed // 256 + 1) * 256}), or name a smaller folder",
                 rule="lab-rw",
             )
         folder.lost.clear()
@@ -126,7 +126,7 @@ class Shares:
 def outermost(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the absolute paths of these folders, without those that are within others."""
     found: list[str] = []
-    for path in sorted({os.path.abspath(path) for path in paths}):
+    for path in sorted(set(map(_absolute, paths))):
         if not os.path.isdir(path):
             raise UsageError(f"--rw {path}: there is no such folder", "name a folder that exists", rule="lab-rw")
         if any(_within(own, path) or _within(path, own) for own in _OF_THE_GUEST):
@@ -138,6 +138,17 @@ def outermost(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     if len(found) > 256:
         raise UsageError("more than 256 folders with --rw", "name one that they are all in", rule="lab-rw")
     return found
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    try:
+        return "/" + os.path.abspath(path).lstrip("/")  # POSIX lets a path keep two
+    except FileNotFoundError:
+        raise UsageError(
+            f"--rw {os.fspath(path)}: the folder this was started in is gone",
+            "name the folder by its whole path",
+            rule="lab-rw",
+        ) from None
 
 
 def _within(path: str, folder: str) -> bool:

@@ -1,11 +1,13 @@
 """The frames between host and guest: a kind (1 byte), a length (4 bytes, little-endian), and so many bytes.
 
-From the host:   J job: cwd, its terminal's rows and columns (none: pipes), number of shared folders, number of words,
+From the host:   H hello: the time (ns since 1970, 8 bytes) and 32 random bytes, the guest answers R ·
+                 P a piece of a cpio archive to unpack, none: end ·
+                 J job: cwd, its terminal's rows and columns (none: pipes), number of shared folders, number of words,
                  words, NAME=VALUE..., each after a NUL · I bytes for stdin, none: end · W rows and columns, now ·
                  S a signal's number · D number and path of a folder that the next job shares · Q power off
-From the guest:  R ready: release and machine · O stdout · E stderr · A the last I was taken, send more ·
-                 D how many bytes the folder may hold · N there is no job, for this reason · Z the command is over,
-                 its folders follow · X status
+From the guest:  R ready: release and machine, the answer to H · O stdout · E stderr · A the last I was taken, send
+                 more · D how many bytes the folder may hold · N it cannot, for this reason · Z the command is
+                 over, its folders follow · X status
 Both ways:       F, B, U what is in a shared folder: bpfasm/lab/folder.py
 One port carries them all, so a status never overtakes the output before it.
 """
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _HEADER = 5
+_PIECE = 1 << 18
 
 #: No honest guest sends a longer frame, and a host does not hold whatever a guest sends.
 LONGEST = 1 << 20
@@ -29,6 +32,22 @@ LONGEST = 1 << 20
 def frame(kind: bytes, data: bytes = b"") -> bytes:
     """Return one frame."""
     return kind + len(data).to_bytes(4, "little") + data
+
+
+def hello(time_ns: int, seed: bytes) -> bytes:
+    """Return the frame that sets the guest's clock and stirs its random numbers, and asks whether it is there.
+
+    A guest that goes on from a snapshot has the time and the random numbers of when that was taken.
+    """
+    return frame(b"H", time_ns.to_bytes(8, "little") + seed)
+
+
+def archive(data: bytes) -> Iterator[bytes]:
+    """Yield the frames that give the guest the files of a cpio archive; none for b""."""
+    if data:
+        for start in range(0, len(data), _PIECE):
+            yield frame(b"P", data[start : start + _PIECE])
+        yield frame(b"P")
 
 
 def job(

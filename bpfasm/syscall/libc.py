@@ -87,14 +87,14 @@ _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 _MAP_FAILED = ctypes.c_void_p(-1).value
 
 
-def mapped(fd: int, size: int, *, writable: bool, address: int = 0) -> Buffer:
-    """Map ``size`` bytes of a file into memory, shared; unmapped when nobody holds the buffer or a view of it.
+def mapped(fd: int, size: int, *, writable: bool, address: int = 0, offset: int = 0) -> Buffer:
+    """Map ``size`` bytes of a file from ``offset`` on, shared; unmapped when nobody holds the buffer or a view of it.
 
     With an ``address`` it is there or nowhere. Unlike Python's ``mmap`` it holds no copy of the fd. Raises OSError.
     """
     from mmap import MAP_SHARED, PROT_READ, PROT_WRITE
 
-    at = _mmap(address, size, PROT_READ | (PROT_WRITE if writable else 0), MAP_SHARED, fd, 0)
+    at = _mmap(address, size, PROT_READ | (PROT_WRITE if writable else 0), MAP_SHARED, fd, offset)
     if at == _MAP_FAILED:
         raise failure(errno(), "mmap")
     if address and at != address:

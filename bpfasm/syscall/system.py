@@ -98,8 +98,17 @@ def possible_cpus() -> int:
 
 def online_cpu() -> int:
     """Return a CPU that is online, the first."""
+    return online_cpus()[0]
+
+
+def online_cpus() -> list[int]:
+    """Return the CPUs that are online; they need not be the first ones."""
     text = read("/sys/devices/system/cpu/online") or "0"
-    return int(text.strip().partition(",")[0].partition("-")[0])
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
 
 
 def start_time(pid: int | str = "self") -> int | None:

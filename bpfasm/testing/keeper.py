@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 #: How long after its own deadline a worker that is silent is taken for dead, in seconds.
 GRACE_S = 10.0
 
+#: How long it may take beyond that to begin: pytest is imported, and tests are collected.
+START_S = 120.0
+
 _TAIL_BYTES = 64 << 10
 _CONSOLE_LINES = 25
 
@@ -105,7 +108,10 @@ class Run:
     def check(self) -> None:
         """End a guest that has been silent for longer than a test may take: not even Python is alive in it."""
         worker = self.worker
-        if worker and time.monotonic() - worker.heard > self.job["timeout"] + GRACE_S:
+        if not worker:
+            return
+        patience = self.job["timeout"] + GRACE_S + (0 if worker.current else START_S)
+        if time.monotonic() - worker.heard > patience:
             worker.silent = True
             worker.guest.kill()
 

@@ -42,6 +42,7 @@ def of_outcome(outcome: Outcome) -> Document:
     return {
         "kernel": outcome.kernel.version,
         "release": outcome.kernel.release,
+        "lacks": list(outcome.kernel.lacks),
         "result": result,
         "seconds": round(outcome.seconds, 1),
         "status": outcome.status,
@@ -50,8 +51,11 @@ def of_outcome(outcome: Outcome) -> Document:
     }
 
 
-def of_tests(results: Document) -> Document:
-    """Return what the live tests came to on a kernel, from an entry of the plugin's ``--lab-report``."""
+def of_tests(results: Document, lacks: Iterable[str]) -> Document:
+    """Return what the live tests came to on a kernel, from an entry of the plugin's ``--lab-report``.
+
+    ``lacks`` are the options that the kernel's configuration does not have, as far as that is known.
+    """
     counts = totals(results)
     bad = counts["failed"] + counts["error"]
     if results["release"] is None or results["absent"]:
@@ -61,6 +65,7 @@ def of_tests(results: Document) -> Document:
     return {
         "kernel": results["kernel"],
         "release": results["release"],
+        "lacks": list(lacks),
         "result": result,
         "seconds": results["seconds"],
         "areas": results["areas"],

@@ -10,6 +10,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from bpfasm import lab
 from bpfasm.views.matrix import totals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,22 +38,41 @@ def page(run: dict) -> list[str]:
     header = ["", *(f"{kernel['kernel']}" for kernel in kernels)]
     rows = [
         ["release", *(f"``{kernel['release']}``" for kernel in kernels)],
-        *([what, *(cell(what, kernel) for kernel in kernels)] for what in ("passed", "failed", "skipped", "seconds")),
+        *([what, *(cell(what, kernel) for kernel in kernels)] for what in ("passed", "failed", "skipped")),
     ]
     areas = sorted({area["area"] for kernel in kernels for area in kernel["areas"]})
     for name in areas:
         found = [next((area for area in kernel["areas"] if area["area"] == name), None) for kernel in kernels]
         rows.append([title(name), *(of_area(area, notes) for area in found)])
-    lines = [f"Run on {run['date']} with bpfasm {run['version']}.", "", ".. list-table::", "   :header-rows: 1", ""]
-    for row in (header, *rows):
+    return [
+        f"Run on {run['date']} with bpfasm {run['version']}.",
+        *table([header, *rows]),
+        *(f".. [{number}] {reason}" for reason, number in notes.items()),
+        "",
+        "What their configurations do not have (empty: they have it):",
+        *table([["``CONFIG_``", "what it gives", *header[1:]], *lacking(kernels)]),
+    ]
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Return a table, the first row as its header."""
+    lines = ["", ".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
         lines += [f"   {'* -' if number == 0 else '  -'} {text}" for number, text in enumerate(row)]
-    return [*lines, "", *(f".. [{number}] {reason}" for reason, number in notes.items())]
+    return [*lines, ""]
+
+
+def lacking(kernels: list[dict]) -> list[list[str]]:
+    """Return a row for each option of the configuration that one of the kernels does not have."""
+    return [
+        [f"``{option}``", meaning, *("no" if option in kernel["lacks"] else "" for kernel in kernels)]
+        for option, meaning in lab.options().items()
+        if any(option in kernel["lacks"] for kernel in kernels)
+    ]
 
 
 def cell(what: str, kernel: dict) -> str:
     """Return a number of a kernel as a whole."""
-    if what == "seconds":
-        return str(kernel["seconds"] or "-")
     counts = totals(kernel)
     return str(counts["failed"] + counts["error"] if what == "failed" else counts[what])
 

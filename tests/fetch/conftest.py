@@ -43,13 +43,19 @@ def archive(_archive, tmp_path, monkeypatch) -> Archive:
 @pytest.fixture
 def command(archive):
     """Return how to start ``bpfasm WORDS`` as a process of its own, with the test's archive."""
+    started = []
 
     def start(*words: str, before: tuple[str, ...] = (), facts: dict | None = None, **options) -> subprocess.Popen:
         facts = {"keyring": str(archive.key.keyring), "pins": NO_PINS} | (facts or {})
         environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}:{ROOT / 'tools'}"}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*before, sys.executable, "-m", "support.lab_child", json.dumps(facts), *words],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options,
         )  # fmt: skip
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

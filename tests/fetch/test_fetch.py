@@ -132,6 +132,18 @@ def test_a_suite_that_has_left_the_mirror(archive):
     assert "--pinned" in error.value.do
 
 
+def test_a_list_of_mirrors(archive, tmp_path, monkeypatch):
+    """As on Debian's images for clouds. The first of them has nothing."""
+    with serving(tmp_path / "none") as empty, serving(archive.top) as server:
+        (tmp_path / "mirrors.list").write_text(f"{empty.url}/\tpriority:1\n{server.url}/\tpriority:2\n")
+        uri = f"mirror+file:{tmp_path}/mirrors.list"
+        monkeypatch.setenv("BPFASM_MIRROR", f"{uri} {uri}")
+        assert lab.fetch("9.9", progress=quiet).release == RELEASE
+        folder = tmp_path / "folder"
+        assert main(["lab", "fetch", "9.9", "--to", str(folder)]) == 0
+    assert lab.fetch("9.9", progress=quiet, renew=True, mirror=str(folder)).release == RELEASE
+
+
 def test_a_mirror_without_an_archive_of_security_updates(archive, monkeypatch):
     monkeypatch.setenv("BPFASM_MIRROR", f"file:{archive.top}")
     assert lab.fetch("9.9", progress=quiet).release == "9.9.0+test-cloud-amd64"
@@ -182,10 +194,12 @@ def test_an_interrupted_download_goes_on_where_it_stopped(number: int, archive, 
         assert server.stopped.wait(20)
         file = until(lambda: partial("9.9", MODULES))
         until(lambda: file.stat().st_size == half)
-        apt = machines_of(process.pid)
+        apt = children(process.pid)
         assert apt
         process.send_signal(number)
-        process.communicate(timeout=20)
+        _, err = process.communicate(timeout=20)
+        assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
+        assert "Traceback" not in err
         # apt does not outlive it.
         until(lambda: not any(map(alive, apt)))
         assert file.stat().st_size == half
@@ -224,7 +238,7 @@ def test_what_an_interrupted_download_left_is_checked(archive, monkeypatch):
     assert any((kernel.tree.modules / "kernel/a.ko").read_bytes()[:100])
 
 
-def machines_of(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Return the processes that ``pid`` has started, and theirs."""
     parents = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
@@ -233,7 +247,7 @@ def machines_of(pid: int) -> list[int]:
         except OSError:
             continue
     found = [child for child, parent in parents.items() if parent == pid]
-    return found + [other for child in found for other in machines_of(child)]
+    return found + [other for child in found for other in children(child)]
 
 
 def alive(pid: int) -> bool:

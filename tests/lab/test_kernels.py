@@ -11,7 +11,7 @@ from support.options import PROBES
 from bpfasm import lab
 from bpfasm.errors import LabError
 from bpfasm.lab import deb, pins, sources, web
-from bpfasm.lab.modules import index
+from bpfasm.lab.modules import closure
 
 pytestmark = pytest.mark.boots
 
@@ -50,7 +50,7 @@ def test_a_pinned_package_of_debians(tmp_path):
 
 
 def test_what_the_kernel_lacks(guest):
-    module = index(guest.kernel.tree.modules)["dummy"].read()
+    module = closure(guest.kernel.tree.modules, ["dummy"])[-1].data
     fd = os.memfd_create("module")
     os.write(fd, module)
     os.lseek(fd, 0, os.SEEK_SET)

@@ -16,9 +16,9 @@ from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, qemu
+from bpfasm.lab import cache, image, qemu, start
 from bpfasm.lab.api import PACKAGES
-from bpfasm.lab.image import distributions
+from bpfasm.lab.packages import distributions
 from bpfasm.lab.vmlinux import directly, has_pvh_entry
 
 pytestmark = pytest.mark.boots
@@ -277,23 +277,16 @@ def test_a_panic_is_told_with_the_consoles_words():
 
 
 def test_a_guest_that_does_not_come_up_is_told_with_the_consoles_words():
-    from bpfasm.lab.image import parts
-
     kernel = lab.fetch()
-    assert kernel.tree
-    guest = lab.Guest(
-        qemu.Machine(qemu.find(), "tcg"), kernel, parts(kernel.tree, (), (), ())[1:]
-    )  # no base: no init
     with pytest.raises(LabError) as error:
-        guest.wait_until_ready(60)
+        start.cold(qemu.Machine(qemu.find(), "tcg"), kernel, image.Parts((), Path(os.devnull), b""), 60)  # no init
     assert "Kernel panic" in error.value.what
 
 
 def test_qemus_own_words_are_told():
-    kernel = lab.fetch()
-    guest = lab.Guest(qemu.Machine(qemu.find(), "tcg", memory_mib=1 << 40), kernel, [])
+    machine = qemu.Machine(qemu.find(), "tcg", memory_mib=1 << 40)
     with pytest.raises(LabError) as error:
-        guest.wait_until_ready(60)
+        start.cold(machine, lab.fetch(), image.Parts((), Path(os.devnull), b""), 60)
     assert error.value.do.startswith("QEMU said: ")
 
 

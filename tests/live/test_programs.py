@@ -7,6 +7,7 @@ import struct
 import sys
 
 import pytest
+from support.bpf2 import running_series
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, LinkError, VerifierError
@@ -104,6 +105,49 @@ def test_a_log_of_an_accepted_program():
         assert last(obj[prog].log).error == ()
     with load(prog) as obj:
         assert obj[prog].log == ""
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 2 | 4])
+def test_the_log_of_an_accepted_program_by_level(level):
+    """All have the totals; 2 has every state, 4 the time. The path of level 1 is thrown away when all went well."""
+    prog = program([BPF_MOV64_IMM(R1, 1), BPF_JMP_IMM(BPF_JEQ, R1, 1, 1), BPF_MOV64_IMM(R2, 2), *RETURN_0])
+    with load(prog, log_level=level) as obj:
+        log = obj[prog].log
+    assert "processed " in log
+    assert ("(b7) r1 = 1" in log) == bool(level & 2)
+    assert ("verification time " in log) == ("stack depth " in log) == bool(level & 4)
+
+
+def test_the_log_has_the_lines_of_the_source():
+    prog = program([BPF_MOV64_IMM(R1, 1), *RETURN_0])
+    with load(prog, log_level=2, lines=True) as obj:
+        log = obj[prog].log
+    assert "; prog = program([BPF_MOV64_IMM(R1, 1), *RETURN_0])" in log
+    if tuple(map(int, running_series().split("."))) >= (6, 12):
+        assert f" @ {os.path.basename(__file__)}:" in log
+
+
+def test_lines_whose_source_is_not_there():
+    """From a string there is no text: the macro stands for it."""
+    names = {name: globals()[name] for name in ("Program", "BPF_MOV64_IMM", "BPF_EXIT_INSN", "R0")}
+    exec("prog = Program('typed', 1, [BPF_MOV64_IMM(R0, 5), BPF_EXIT_INSN()])", names)
+    with load(names["prog"], lines=True) as obj:
+        lines = obj.programs[0].info().lines
+    assert [(each.file, each.line, each.text) for each in lines] == [
+        ("<string>", 1, "BPF_MOV64_IMM(BPF_REG_0, 5)"), ("<string>", 1, "BPF_EXIT_INSN()"),
+    ]  # fmt: skip
+
+
+def test_which_end_of_a_log_is_kept_where_it_does_not_fit(monkeypatch):
+    """The head on kernels before 6.4, the tail from then on: a refusal is at the end."""
+    monkeypatch.setattr("bpfasm.kernel.verdict._log_size", lambda fields, level: 0)
+    monkeypatch.setattr("bpfasm.kernel.verdict.LARGEST_SIZE", FIRST_SIZE)
+    code = encode(straight_line(10_000))
+    fields = {"prog_type": 1, "insn_cnt": 10_000, "insns": buffer(code), "license": buffer(b"GPL\0")}
+    log = verify(fields, 1).log
+    tail = tuple(map(int, running_series().split("."))) >= (6, 4)
+    assert ("0: (b7) r0 = 0" in log.splitlines()[:3]) == (not tail)
+    assert ("invalid mem access" in log) == tail
 
 
 # What the verifier refuses

@@ -16,9 +16,11 @@ import threading
 from email.utils import formatdate
 from pathlib import Path
 
-import pytest
-
 from bpfasm.lab import matrix, pins, sources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pytest
 
 TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "gpg", "gpgconf")
 
@@ -30,16 +32,20 @@ class Key:
         # The agent's socket needs a short path.
         self.home = Path(tempfile.mkdtemp(prefix="k"))
         self.environment = os.environ | {"GNUPGHOME": str(self.home)}
-        self.run("gpg", "--batch", "--passphrase", "", "--quick-gen-key", "test@example", "ed25519", "sign", "never")
+        self.gpg("--quick-gen-key", "test@example", "ed25519", "sign", "never")
         self.keyring = self.home / "debian-archive-test.gpg"
-        self.run("gpg", "--batch", "--export", "--output", str(self.keyring))
+        self.gpg("--export", "--output", str(self.keyring))
+
+    def gpg(self, *words: str) -> None:
+        # Its key has no passphrase, and nobody is to be asked for it.
+        self.run("gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", *words)
 
     def run(self, *words: str) -> None:
         subprocess.run(words, env=self.environment, check=True, capture_output=True)
 
     def sign(self, release: Path, signed: Path) -> None:
         signed.unlink(missing_ok=True)
-        self.run("gpg", "--batch", "--clearsign", "--digest-algo", "SHA512", "--output", str(signed), str(release))
+        self.gpg("--digest-algo", "SHA512", "--output", str(signed), "--clearsign", str(release))
 
     def close(self) -> None:
         self.run("gpgconf", "--kill", "all")

@@ -27,6 +27,16 @@ def test_place(tmp_path, monkeypatch):
     assert str(cache.root()) == "/home/someone/.cache/bpfasm"
 
 
+def test_a_user_without_a_home(monkeypatch):
+    """As in a container that is run as a number: no HOME, and no line in /etc/passwd."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    with pytest.raises(LabError, match="no home folder") as error:
+        cache.root()
+    assert error.value.rule == "lab-cache"
+
+
 def test_a_work_directory_is_gone_after_use():
     with cache.workdir() as work:
         (work / "file").write_text("x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 from support.newc import read
 
 from bpfasm.errors import LabError
-from bpfasm.lab import image
+from bpfasm.lab import image, python
+from bpfasm.lab.busybox import applets
 from bpfasm.lab.matrix import Tree
+from bpfasm.lab.packages import distributions
 
 ROOT = Path(image.__file__).resolve().parents[2]
 
@@ -39,9 +42,10 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (top / "bpfasm/lab").mkdir()
     (top / "bpfasm/lab/guest.py").write_text("print('init')\n")
     (top / "bpfasm/lab/folder.py").write_text("print('folder')\n")
+    (top / "bpfasm/lab/unpack.py").write_text("print('unpack')\n")
     monkeypatch.setattr(image, "project_root", lambda: top)
     monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image.py"))
-    for name in ("image", "cpio", "modules", "objects"):
+    for name in image._BUILDERS:
         (top / f"bpfasm/lab/{name}.py").write_text("")
     return top
 
@@ -51,7 +55,7 @@ def names(part: Path) -> dict[str, tuple[int, bytes, tuple[int, int], int]]:
 
 
 def test_the_project_keeps_its_place_and_comes_compiled(checkout):
-    found = names(image.project())
+    found = names(image.project(python.here()))
     top = str(checkout).lstrip("/")
     assert found[f"{top}/bpfasm/__init__.py"][1] == b"ANSWER = 42\n"
     tag = sys.implementation.cache_tag
@@ -62,20 +66,20 @@ def test_the_project_keeps_its_place_and_comes_compiled(checkout):
     assert f"{top}/bpfasm/__pycache__/old.pyc" not in found
     assert f"{top}/tests/test_one.py" in found
     assert not any(name.startswith(f"{top}/tests/__pycache__") for name in found)
-    assert found["lab/init.pyc"][1][:4] == importlib.util.MAGIC_NUMBER
+    assert found["lab/init"][1][:4] == importlib.util.MAGIC_NUMBER
 
 
 def test_where_python_keeps_its_pyc_files_here_does_not_matter(checkout, monkeypatch, tmp_path):
-    plain = image.project().read_bytes()
+    plain = image.project(python.here()).read_bytes()
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "elsewhere"))
     for part in (tmp_path / "cache/bpfasm/image").iterdir():
         part.unlink()
-    assert image.project().read_bytes() == plain
+    assert image.project(python.here()).read_bytes() == plain
 
 
 def test_the_guest_runs_the_code_that_was_compiled_here(checkout, tmp_path):
     """Python takes the .pyc for the source although no time in the archive is right."""
-    for name, (mode, data, _, _) in names(image.project()).items():
+    for name, (mode, data, _, _) in names(image.project(python.here())).items():
         path = tmp_path / "guest" / name
         if stat.S_ISDIR(mode):
             path.mkdir(parents=True, exist_ok=True)
@@ -92,32 +96,32 @@ def test_the_guest_runs_the_code_that_was_compiled_here(checkout, tmp_path):
 
 
 def test_a_part_is_built_again_when_a_file_changes_and_only_then(checkout):
-    first = image.project()
-    assert image.project() == first
+    first = image.project(python.here())
+    assert image.project(python.here()) == first
     (checkout / "bpfasm/__init__.py").touch()
-    assert image.project() == first
+    assert image.project(python.here()) == first
     (checkout / "bpfasm/__init__.py").write_text("ANSWER = 43\n")
-    second = image.project()
+    second = image.project(python.here())
     assert second != first
     (checkout / "bpfasm/lab/cpio.py").write_text("# another builder\n")
-    assert image.project() not in {first, second}
+    assert image.project(python.here()) not in {first, second}
 
 
 def test_old_parts_are_removed(checkout):
     parts = []
     for number in range(6):
         (checkout / "bpfasm/__init__.py").write_text(f"ANSWER = {number}\n")
-        parts.append(image.project())
+        parts.append(image.project(python.here()))
         os.utime(parts[-1], (number, number))
     (checkout / "bpfasm/__init__.py").write_text("ANSWER = 99\n")
-    last = image.project()
+    last = image.project(python.here())
     assert [part.exists() for part in parts] == [False, False, False, True, True, True]
     assert last.exists()
 
 
 def test_only_the_package_where_it_is_installed(checkout):
     (checkout / "pyproject.toml").unlink()
-    assert not any("/tests" in name for name in names(image.project()))
+    assert not any("/tests" in name for name in names(image.project(python.here())))
 
 
 def test_links_on_the_way_are_links_in_the_guest(tmp_path):
@@ -158,20 +162,79 @@ def test_what_cannot_be_copied(tmp_path):
 def test_a_machine_without_ldd(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LabError) as error:
-        image.base()
+        image.base(python.here())
     assert error.value.rule == "lab-ldd"
 
 
 def test_a_kernel_without_modules_has_no_such_part(checkout, monkeypatch):
-    monkeypatch.setattr(image, "base", lambda: Path("base"))
-    parts = image.parts(Tree("9", checkout, None), ("virtio",), (), [])
-    assert parts == [Path("base"), image.project()]
+    monkeypatch.setattr(image, "base", lambda _: Path("base"))
+    monkeypatch.setattr(image, "tools", lambda *_: [])
+    parts = image.parts(Tree("9", checkout, None))
+    assert parts.all() == [Path("base"), image.project(python.here())]
+    with pytest.raises(LabError, match="kernel 9 has no module veth") as error:
+        image.parts(Tree("9", checkout, None), more_modules=["veth"])
+    assert error.value.rule == "lab-module"
+    assert "what is built in" in error.value.do
 
 
 def test_packages_that_are_not_here_are_left_out():
-    assert image.distributions(("no-such-package-here",)) == {}
-    found = image.distributions(("pytest",))
+    assert distributions(("no-such-package-here",)) == {}
+    found = distributions(("pytest",))
     assert {"pytest", "pluggy", "iniconfig"} <= found.keys()
-    part = names(image.site_packages(found))
+    part = names(image.site_packages(found, python.here()))
     assert any(name.endswith("/_pytest/config/__init__.py") for name in part)
     assert any(name.endswith(f"/_pytest/__pycache__/main.{sys.implementation.cache_tag}.pyc") for name in part)
+
+
+def test_what_the_base_has_no_other_part_brings():
+    """Both need the C library; it is large, and a guest unpacks it at each start."""
+    base = names(image.base(python.here()))
+    packages = names(image.site_packages(distributions(("pytest",)), python.here()))
+    assert any(name.endswith("/libc.so.6") for name in base)
+    assert not any(stat.S_ISREG(packages[name][0]) for name in base.keys() & packages.keys())
+
+
+def test_the_guest_has_busyboxs_commands():
+    (tools,) = image.tools(busybox())
+    found = names(tools)
+    assert found["lab/bin/busybox"][:2] == (stat.S_IFREG | 0o755, busybox().read_bytes())
+    bins = os.path.realpath("/bin").lstrip("/")
+    for name in applets(busybox().read_bytes()):
+        assert found[f"{bins}/{name}"][:2] == (stat.S_IFLNK | 0o777, b"/lab/bin/busybox")
+    for path in ("/usr/bin/env", "/sbin/modprobe"):
+        folder, _, name = path.rpartition("/")
+        assert f"{os.path.realpath(folder).lstrip('/')}/{name}" in found
+
+
+def test_this_machines_busybox_stands_in():
+    assert image.tools(None) == image.tools(busybox())
+
+
+def test_without_a_busybox_a_few_programs_of_this_machine_go_along(tmp_path, monkeypatch):
+    for name in ("sh", "cat", "ldd"):
+        (tmp_path / name).symlink_to(f"/bin/{name}")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tools,) = image.tools(None)
+    found = names(tools)
+    shell = os.path.realpath("/bin/sh").lstrip("/")
+    assert found[shell][0] == stat.S_IFREG | 0o755
+    assert any(Path(name).name.startswith("libc.") for name in found)
+    assert "lab/bin/busybox" not in found
+
+
+def test_another_machines_guest_gets_none_of_this_machines_programs(tmp_path):
+    assert image.tools(None, tmp_path) == []
+    (tools,) = image.tools(busybox(), tmp_path)
+    found = names(tools)
+    # Debian's folders, whatever this machine has.
+    assert found["bin"][:2] == (stat.S_IFLNK | 0o777, b"usr/bin")
+    assert found["usr/bin/sh"][1] == b"/lab/bin/busybox"
+    assert found["sbin"][1] == b"usr/sbin"
+    assert found["usr/sbin/modprobe"][1] == b"/lab/bin/busybox"
+
+
+def busybox() -> Path:
+    found = shutil.which("busybox")
+    if found is None:
+        pytest.skip("busybox is not installed")
+    return Path(found)

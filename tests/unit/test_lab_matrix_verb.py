@@ -70,7 +70,7 @@ def test_the_table_of_a_command():
 def counted(counts, **more):
     areas = [{"area": "tests/a.py", "counts": counts, "reasons": {}}]
     results = {"kernel": "6.1", "release": "6.1.0", "seconds": 61.5, "absent": None, "areas": areas}
-    return matrix.of_tests(results | more)
+    return matrix.of_tests(results | more, ["FPROBE"])
 
 
 def test_the_table_of_the_live_tests():

@@ -5,15 +5,18 @@ from __future__ import annotations
 import ctypes
 import gzip
 import lzma
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.packed import zstd
 
 from bpfasm.errors import LabError
 from bpfasm.lab import modules
-from bpfasm.lab.objects import expand, modinfo, sections, without_debug
+from bpfasm.lab.objects import expand, modinfo, needed, sections, without_debug
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +55,9 @@ def test_modules_come_after_what_they_need(gcc, tmp_path):
     (top / "sub/middle.ko.xz").write_bytes(lzma.compress(module(gcc, tmp_path / "b", depends="base")))
     (top / "base.ko.gz").write_bytes(gzip.compress(module(gcc, tmp_path / "c", depends="")))
     (top / "other.ko").write_bytes(b"")
-    found = modules.closure(tmp_path, ("built_in", "top_one", "base"))
+    found = modules.closure(tmp_path, ("built_in", "top-one", "base"))
     assert [one.name for one in found] == ["base", "middle", "top_one"]
-    assert [sections(one.read()) != {} for one in found] == [True] * 3
+    assert [sections(one.data) != {} for one in found] == [True] * 3
 
 
 @pytest.mark.oracle
@@ -74,13 +77,35 @@ def test_a_library_without_debug_data_still_loads(gcc, tmp_path):
 def test_what_is_no_elf_file_is_left_alone(data: bytes):
     assert sections(data) == {}
     assert modinfo(data) == {}
+    assert needed(data) == []
     assert without_debug(data) == data
 
 
-def test_modules_are_unpacked_by_their_suffix():
+@pytest.mark.oracle
+@pytest.mark.parametrize("program", ["sh", "gcc", sys.executable])
+def test_what_a_program_needs(program: str):
+    found = shutil.which(program)
+    readelf = shutil.which("readelf")
+    if found is None or readelf is None:
+        pytest.skip(f"{program} or readelf is not installed")
+    path = Path(found).resolve()
+    shown = subprocess.run([readelf, "-dlW", path], capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"Requesting program interpreter: (.*)\]", shown) + re.findall(r"\(NEEDED\).*\[(.*)\]", shown)
+    assert needed(path.read_bytes()) == names != []
+
+
+def test_modules_are_unpacked():
     assert expand("a.ko", b"x") == b"x"
     assert expand("a.ko.xz", lzma.compress(b"x")) == b"x"
     assert expand("a.ko.gz", gzip.compress(b"x")) == b"x"
-    with pytest.raises(LabError, match="compressed") as error:
-        expand("a.ko.zst", b"x")
+    assert expand("a.ko.zst", zstd(b"x" * 1000)) == b"x" * 1000
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x", lzma.compress(b"x")[:-20], gzip.compress(b"x" * 1000)[:20], b"\x28\xb5\x2f\xfdx"]
+)
+def test_a_module_that_cannot_be_unpacked(data: bytes):
+    with pytest.raises(LabError, match=r"a\.ko\.zst") as error:
+        expand("a.ko.zst", data)
     assert error.value.rule == "lab-module"
+    assert len(str(error.value).splitlines()) == 2

@@ -1,5 +1,7 @@
 """Records, stack layouts and types: sizes, offsets and bytes, against Python's own struct."""
 
+import copy
+import pickle
 import struct
 
 import pytest
@@ -168,6 +170,37 @@ def test_a_value_that_does_not_fit_is_refused(field):
     bad = {"ts": -1, "comm": b"seventeen letters", "digest": "text", "delta": 2**31}
     with pytest.raises(RecordError, match="takes"):
         Event(**{**VALUES, field: bad[field]}).to_bytes()
+
+
+def test_a_record_holds_its_fields_and_nothing_else():
+    event = Event(**VALUES)
+    event.pid = 8
+    assert event.pid == 8
+    assert event == Event(**{**VALUES, "pid": 8})
+    with pytest.raises(AttributeError):
+        event.pdi = 9
+    assert not hasattr(event, "__dict__")
+
+
+def test_a_field_is_the_classs_and_a_value_the_records():
+    assert isinstance(Event.pid, Field)
+    assert Event(**VALUES).pid == 7
+    with pytest.raises(AttributeError, match=r"Event\.pid is a field: it can be set in a record only"):
+        Event.pid = 5
+    assert [field.name for field in Event.fields][:2] == ["ts", "pid"]
+    assert getattr(Event, "pid") is Event.fields[1]  # noqa: B009
+
+
+def test_records_are_copied_and_pickled():
+    event = Event(**VALUES)
+    assert copy.copy(event) == copy.deepcopy(event) == event
+
+    class Plain(Record):
+        a = u8()
+
+    Plain.__qualname__ = "Plain"
+    globals()["Plain"] = Plain
+    assert pickle.loads(pickle.dumps(Plain(a=5))).a == 5
 
 
 def test_an_empty_record_is_nothing():

@@ -17,7 +17,7 @@ def main(words: list[str]) -> int:
     parser = Parser(
         "lab fetch",
         "Bring kernels to this machine, or with --to into a folder that can be carried or served.",
-        "  bpfasm lab fetch 6.1\n  bpfasm lab fetch all --to /media/usb\n  bpfasm lab fetch all --from /media/stick",
+        "  bpfasm lab fetch 6.1\n  bpfasm lab fetch all --to /mnt/lab\n  bpfasm lab fetch all --from /mnt/lab",
     )
     parser.add_argument("version", nargs="+", metavar="VERSION", help="one of `bpfasm lab kernels`, or all")
     parser.add_argument("--renew", action="store_true", help="get the newest package, whatever is here")

@@ -51,7 +51,7 @@ def print_json(kernels: list[Kernel]) -> None:
             "arch": kernel.arch,
             "all": kernel.in_all,
             "suites": list(kernel.suites),
-            "package": f"linux-image-{kernel.releases}",
+            "package": f"linux-image-{kernel.releases}" if kernel.releases else None,
             "vmlinuz": str(kernel.tree.vmlinuz) if kernel.tree else None,
             "busybox": str(kernel.tree.busybox) if kernel.tree and kernel.tree.busybox else None,
             "bytes": _size(kernel),

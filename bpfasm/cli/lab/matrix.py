@@ -72,6 +72,7 @@ def _tests(arguments: Namespace) -> list[dict[str, Any]]:
     from importlib.util import find_spec
     from pathlib import Path
 
+    from bpfasm import lab
     from bpfasm.lab.image import project_root
     from bpfasm.views import matrix
 
@@ -99,4 +100,5 @@ def _tests(arguments: Namespace) -> list[dict[str, Any]]:
         if status == _PYTEST_INTERRUPTED:
             raise KeyboardInterrupt
         results = json.loads(report.read_text())["kernels"] if report.exists() else []
-    return [matrix.of_tests(kernel) for kernel in results]
+    lacks = {kernel.version: kernel.lacks for kernel in lab.everything()}
+    return [matrix.of_tests(kernel, lacks.get(kernel["kernel"], ())) for kernel in results]

@@ -44,6 +44,11 @@ def parse(
     parser.add_argument(
         "--copy", action="append", default=[], metavar="PATH", help="have this file or folder in the guest"
     )
+    parser.add_argument(
+        "--module", action="append", default=[], metavar="NAME", help="have this kernel module, beside the usual ones"
+    )
+    parser.add_argument("--disk", action="store_true", help="have a disk, an empty ext4 at /mnt/disk")
+    parser.add_argument("--fresh", action="store_true", help="boot the kernel; do not go on from a snapshot")
     parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
     # What stands after the first -- is the command's, whatever it looks like.
@@ -71,4 +76,10 @@ def guest(arguments: Namespace) -> dict[str, Any]:
     """Return the options that ``lab.boot`` takes."""
     from pathlib import Path
 
-    return {"copy": [Path(path) for path in arguments.copy], "memory_mib": arguments.memory}
+    return {
+        "copy": [Path(path) for path in arguments.copy],
+        "modules": arguments.module,
+        "disk": arguments.disk,
+        "fresh": arguments.fresh,
+        "memory_mib": arguments.memory,
+    }
