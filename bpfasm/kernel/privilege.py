@@ -7,6 +7,7 @@ import os
 from bpfasm.errors import FeatureMissing
 from bpfasm.kernel.words import IN_THE_LAB
 from bpfasm.syscall import system
+from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi import bpf, capability
 
 #: The types that need CAP_NET_ADMIN, and those that need CAP_PERFMON (kernel/bpf/syscall.c,
@@ -63,9 +64,12 @@ def lacking(needs: tuple[str, ...]) -> list[str]:
 
 
 def not_permitted(
-    doing: str, needs: tuple[str, ...], errno: str = "EPERM", otherwise: str = IN_THE_LAB
+    doing: str, needs: tuple[str, ...], errno: str = "EPERM", otherwise: str = IN_THE_LAB, *, memory: int = 0
 ) -> FeatureMissing:
-    """Return why ``doing`` something was refused, and what to do about it, or ``otherwise``."""
+    """Return why ``doing`` something was refused, and what to do about it, or ``otherwise``.
+
+    ``memory`` is how many bytes it takes at least, where kernels that count locked memory count that.
+    """
     missing = lacking(needs)
     if missing:
         return _no_capability(doing, missing, otherwise)
@@ -76,23 +80,27 @@ def not_permitted(
             f"boot with lockdown=integrity or none, or {otherwise}",
             rule="lockdown",
         )
+    refused = filtered() if system.seccomp() else {}
+    if refused:
+        names = " and ".join(f"{name}(2)" for name in refused)
+        return FeatureMissing(
+            f"{doing}: a seccomp filter on this process refuses {names}, as in a container",
+            f"allow {' and '.join(refused)} in its profile (docker run --security-opt seccomp=unconfined), "
+            f"or {otherwise}",
+            rule="seccomp",
+        )
     if system.in_user_namespace():
         return FeatureMissing(
             f"{doing}: the capabilities of this process hold in its user namespace only, as in a rootless container",
             f"run it as root of the machine, or {otherwise}",
             rule="privilege",
         )
-    if system.seccomp():
-        return FeatureMissing(
-            f"{doing}: refused, and a seccomp filter is on this process, as in a container",
-            "allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), "
-            f"or {otherwise}",
-            rule="seccomp",
-        )
     limit = system.memlock_limit()[1]
-    if limit >= 0 and system.version() < _NOT_BY_MEMLOCK:
+    if limit >= 0 and counts_locked_memory():
+        takes = f": it takes {memory} bytes or more, and" if memory else ", and"
         return FeatureMissing(
-            f"{doing}: kernels before 5.11 count it as locked memory, which is limited to {limit} bytes here",
+            f"{doing}: this kernel counts it as locked memory{takes} the limit is {limit} bytes for all that this "
+            "user has loaded",
             f"raise the limit (as root): ulimit -l unlimited, or {otherwise}",
             rule="memlock",
         )
@@ -116,7 +124,19 @@ def event_not_permitted(doing: str, errno: str) -> FeatureMissing:
     return not_permitted(doing, ("CAP_PERFMON",), errno)
 
 
-#: The kernel from which on programs and maps are charged to the memory cgroup. For the words only: memlock.py tries.
+def counts_locked_memory() -> bool:
+    """Return whether the kernel counts maps and programs as locked memory (before 5.11).
+
+    Where not even a small map is created any more, trying does not tell; then, for the words, the release does.
+    """
+    from bpfasm.syscall.probe.answer import UNKNOWN, YES
+    from bpfasm.syscall.probe.maps import charged_to_memlock
+
+    state = charged_to_memlock().state
+    return state == YES or (state == UNKNOWN and system.version() < _NOT_BY_MEMLOCK)
+
+
+#: The kernel from which on programs and maps are charged to the memory cgroup.
 _NOT_BY_MEMLOCK = (5, 11)
 
 
@@ -133,3 +153,20 @@ def _no_capability(doing: str, missing: list[str], otherwise: str) -> FeatureMis
         f"run it with sudo, or {otherwise}",
         rule="privilege",
     )
+
+
+def unprivileged(doing: str, otherwise: str = IN_THE_LAB) -> FeatureMissing:
+    """Return why ``doing`` what needs no capability by itself was refused to a process without any."""
+    setting = system.unprivileged_bpf_disabled()
+    until = ", until it boots again" if setting == 1 else ""
+    change = "" if setting == 1 else "or, as root, sysctl kernel.unprivileged_bpf_disabled=0; "
+    return FeatureMissing(
+        f"{doing} needs CAP_BPF here, since kernel.unprivileged_bpf_disabled is {setting}{until}; "
+        f"and this process is {'root without it' if os.geteuid() == 0 else 'not root'}",
+        f"run it with sudo; {change}or {otherwise}",
+        rule="unprivileged",
+    )
+
+
+#: The types that need no capability, where the kernel lets everybody load.
+UNPRIVILEGED_TYPES = (bpf.BPF_PROG_TYPE_SOCKET_FILTER, bpf.BPF_PROG_TYPE_CGROUP_SKB)

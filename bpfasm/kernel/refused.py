@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EOPNOTSUPP, EPERM
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM
 
 from bpfasm.asm.linker import link
 from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel.privilege import lacking, needs_of_program, not_permitted
+from bpfasm.kernel.privilege import UNPRIVILEGED_TYPES, lacking, needs_of_program, not_permitted, unprivileged
 from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
 from bpfasm.syscall import bpf, system
@@ -88,8 +88,12 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     kind, slots = prog_type(program.type), fields["insn_cnt"]
     what = f"{program.name} was not loaded"
     needs = needs_of_program(program.type)
-    if number == EPERM:
-        return not_permitted(f"loading {program.name} ({kind})", needs)
+    if number == EPERM or (number == ENOSYS and system.seccomp()):
+        doing = f"loading {program.name} ({kind})"
+        if program.type in UNPRIVILEGED_TYPES and lacking(needs) and system.unprivileged_bpf_disabled():
+            return unprivileged(doing)
+        page = os.sysconf("SC_PAGESIZE")
+        return not_permitted(doing, needs, errno_name(number), memory=-(-8 * slots // page) * page)
     if number == E2BIG:
         most = MOST_SLOTS_UNPRIVILEGED if lacking(("CAP_BPF",)) else MOST_SLOTS
         if not slots:
@@ -103,13 +107,15 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
                 "split it into several programs and tail calls",
                 rule="program-size",
             )
-        return _unknown_field(what, fields, number)
+        return _unknown_field(what, fields, number) or FeatureMissing(
+            f"{what}: this kernel ({system.release()}) does not know a field that it was given (E2BIG)",
+            "run it on a newer kernel (--on 7)",
+            rule="attr-field",
+        )
     if number in (EINVAL, EOPNOTSUPP):
-        found = _by_trying(what, program)
+        found = _by_trying(what, program) or _unknown_field(what, fields, number)
         if found:
             return found
-        if _newest(fields):
-            return _unknown_field(what, fields, number)
     sentences = {
         EAGAIN: (
             f"signals interrupted the verifier {bpf.TRIES} times",
@@ -191,28 +197,19 @@ def _attach_type(what: str, row: ProgType, given: int) -> BpfasmError:
     )
 
 
-#: The kernel that took a field of BPF_PROG_LOAD first, the newest first. Older ones refuse it: with E2BIG where their
-#: struct is shorter, with EINVAL where the rest of the union has to be 0.
-_FIELDS = (
-    ("fd_array", "5.14"),
-    ("attach_btf_obj_fd", "5.11"),
-    ("attach_prog_fd", "5.5"),
-    ("attach_btf_id", "5.5"),
-    ("line_info", "5.0"),
-    ("func_info", "5.0"),
-)
+def _unknown_field(what: str, fields: dict[str, Any], number: int) -> FeatureMissing | None:
+    """Name the fields that this kernel does not know, found by setting each in a load that comes to nothing.
 
+    It refuses them with E2BIG where its struct is shorter, with EINVAL where the rest of the union has to be 0.
+    """
+    from bpfasm.syscall.probe.commands import unknown_fields
 
-def _newest(fields: dict[str, Any]) -> tuple[str, str] | None:
-    """Return the newest of the fields that a program was given, and since when there is it."""
-    return next((row for row in _FIELDS if fields.get(row[0])), None)
-
-
-def _unknown_field(what: str, fields: dict[str, Any], number: int) -> FeatureMissing:
-    field, since = _newest(fields) or ("a field that it was given", "")
+    unknown = unknown_fields(uapi.BPF_PROG_LOAD, fields)
+    if not unknown:
+        return None
+    named = " and ".join(f"{field} (of Linux {since})" for field, since in unknown.items())
     return FeatureMissing(
-        f"{what}: this kernel ({system.release()}) does not know {field} ({errno_name(number)})"
-        f"{f', which is there from {since} on' if since else ''}",
+        f"{what}: this kernel ({system.release()}) does not know {named}: {errno_name(number)}",
         "run it on a newer kernel (--on 7)",
         rule="attr-field",
     )

@@ -11,8 +11,9 @@ from errno import E2BIG, EBADF, EBADFD, EEXIST, EFAULT, EINVAL, ENOENT
 from functools import partial
 
 from bpfasm.syscall.bpf import Attr
-from bpfasm.syscall.libc import NR, buffer, errno, syscall
+from bpfasm.syscall.libc import ENOTSUPP, NR, buffer, errno, syscall
 from bpfasm.syscall.probe.answer import Answer, Tried, judge, yes
+from bpfasm.syscall.probe.btf import loaded
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.links import named
 from bpfasm.syscall.probe.trying import COMMANDS, NO_FD, attempt, map_of, opening
@@ -163,10 +164,21 @@ _IDLE: dict[int, dict[str, Any]] = {
     bpf.BPF_PROG_ATTACH: {"attach_bpf_fd": NO_FD},
 }
 
+
+def _types_of_modules() -> Answer:
+    """Whether attach_prog_fd may be an fd of types: with some that are no module's, it is refused as such."""
+    with loaded() as types:
+        given = {**_IDLE[bpf.BPF_PROG_LOAD], "prog_type": bpf.BPF_PROG_TYPE_TRACING, "license": buffer(b"GPL\0")}
+        tried = ask(bpf.BPF_PROG_LOAD, {**given, "attach_btf_obj_fd": types.number})
+    tried = tried.replace(call=f"{tried.call} with attach_btf_obj_fd")
+    return judge(tried, there=(ENOTSUPP,), absent=(EINVAL,), reason="the kernel does not know it")
+
+
 #: (command, field, since): the fields of a command that came after the command itself.
 _FIELDS = (
     (bpf.BPF_MAP_CREATE, "map_token_fd", "6.9"),
     (bpf.BPF_MAP_CREATE, "value_type_btf_obj_fd", "6.9"),
+    (bpf.BPF_PROG_LOAD, "attach_btf_obj_fd", "5.11"),
     (bpf.BPF_PROG_LOAD, "fd_array", "5.14"),
     (bpf.BPF_PROG_LOAD, "core_relo_cnt", "5.17"),
     (bpf.BPF_PROG_LOAD, "core_relos", "5.17"),
@@ -192,6 +204,8 @@ _FIELDS = (
 
 def field(number: int, name: str) -> Answer:
     """Return whether the kernel knows a field of a command, by setting it in a call that does nothing."""
+    if name == "attach_btf_obj_fd":
+        return _types_of_modules()
     before = ask(number, _IDLE[number])
     tried = ask(number, {**_IDLE[number], name: 1})
     tried = tried.replace(call=f"{tried.call} with {name}")
