@@ -145,7 +145,7 @@ class Errand:
         elif kind == b"X":
             self._status = int(data) if self._forced is None else self._forced
             if self._terminal:
-                self._terminal.over = True
+                self._terminal.over = self._forced is None
             if self._forced is not None:
                 self._guest.close()
             self._shares.done()
@@ -158,7 +158,8 @@ class Errand:
         except Exception as error:  # whatever it is, it waits until the folders are back
             self._sinks[kind] = _Nowhere()
             self._broken = error
-            self._end(INTERRUPTED)
+            if not self._over and self._forced is None:
+                self._end(INTERRUPTED)
         if self._deadline is not None:
             self._deadline += time.monotonic() - started  # a slow reader takes nothing of the command's time
 
@@ -183,7 +184,7 @@ class Errand:
         """End the guest because somebody wants it to end."""
         self._end(INTERRUPTED)
         if self._status is None:
-            say(f"the command's folders come back; {key} again leaves them")
+            say(f"the command is ended, and its files are coming back; {key} again leaves the rest")
 
     def _too_late(self) -> None:
         if self._over or self._forced is not None:
@@ -212,6 +213,9 @@ class Errand:
                 say(f"standard input cannot be read: {error.strerror}")
         if self._terminal and (not data or ESCAPE in data):
             self._leave("Ctrl-]")
+            if not data:
+                self._source = None
+            return
         self._given += data
         if not data:
             self._ended, self._source = True, None

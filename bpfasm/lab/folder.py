@@ -55,6 +55,7 @@ class Folder:
             self._file.drop()
             self._file = None
         if self.fd >= 0:
+            self._set_modes()
             os.close(self.fd)
             self.fd = -1
 
@@ -130,11 +131,14 @@ class Folder:
     def done(self) -> None:
         """Finish what came: the last file, and the folders' modes, which may forbid to write in them."""
         self._finish()
+        self._set_modes()
+
+    def _set_modes(self) -> None:
         for path, mode in reversed(self._modes):
             try:
-                fd = self._open(path)
+                fd, name = self._reach(path)
                 try:
-                    os.fchmod(fd, mode & 0o777 | os.fstat(fd).st_mode & 0o7000)
+                    _permit(fd, name, mode)
                 finally:
                     os.close(fd)
             except OSError as error:
@@ -236,6 +240,8 @@ class Folder:
             if stat.S_ISDIR(mode):
                 if there is None or not stat.S_ISDIR(there.st_mode):
                     os.mkdir(name, 0o700, dir_fd=fd)
+                else:
+                    _permit(fd, name, there.st_mode | 0o700)  # until all has come
                 self._modes.append((path, mode))
                 return
             if there is not None and self._mark(fd, name, there) != self._known.get(path):
@@ -381,6 +387,15 @@ def _state(folder: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _permit(above: int, name: bytes, mode: int) -> None:
+    """Set who may do what in a folder; the bits that change the user or the group stay as they are."""
+    fd = os.open(name, _FOLDER, dir_fd=above)
+    try:
+        os.fchmod(fd, mode & 0o777 | os.fstat(fd).st_mode & 0o7000)
+    finally:
+        os.close(fd)
 
 
 def _beside(folder: int, name: bytes) -> bytes:

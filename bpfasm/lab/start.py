@@ -59,7 +59,8 @@ def warm(machine: qemu.Machine, kernel: Kernel, parts: Parts, timeout: float) ->
     changed = _changed(taken, parts.project)
     if changed is None:
         taken, changed = _snapshot(machine, kernel, parts, timeout, renew=True), b""
-    if (taken / _REFUSED).exists():
+    # QEMU opens the memory for writing, although it writes to its own copies of the pages.
+    if (taken / _REFUSED).exists() or not os.access(taken / "ram", os.W_OK):
         return cold(machine, kernel, parts, timeout)
     return _resume(machine, kernel, taken, changed + parts.copies, timeout)
 

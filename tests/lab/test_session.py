@@ -185,7 +185,7 @@ def test_a_kernel_on_which_the_lab_fails_is_one_of_several(tmp_path):
     (tmp_path / "none").write_bytes(bytes(1 << 16))
     done = in_sh('"$@"', "--on", f"6.1,{tmp_path}/none", "--", "python3", "-c", "print(1)")
     assert (done.returncode, done.stdout) == (125, b"")  # found out before anything is booted
-    assert b"none is not a bootable x86 kernel image" in done.stderr
+    assert b"none is not a bootable kernel image" in done.stderr
 
 
 def test_an_exception_of_a_sink_ends_the_guest():

@@ -298,6 +298,18 @@ def test_what_is_shared_comes_back(typist, tmp_path):
     assert (tmp_path / "size").read_text() == "24 80\n"
 
 
+def test_ctrl_bracket_brings_back_what_is_shared(typist, tmp_path):
+    shell = typist("--rw", str(tmp_path), "--", "sh", "-c", f"echo 1 > {tmp_path}/made; echo o'n'; cat")
+    shell.see(rb"^on\r\n")
+    shell.type("typed\x1d")
+    assert shell.end() == 130
+    assert shell.restored()
+    assert b"lab: the command is ended, and its files are coming back; Ctrl-] again leaves the rest\r\n" in shell.seen
+    assert b"^]" not in shell.seen  # the command has not had the key
+    assert shell.seen.endswith(b"\r\n")
+    assert (tmp_path / "made").read_text() == "1\n"
+
+
 #: A full-screen program that listens to nothing any more.
 HANGS = """if 1:
     import signal, tty

@@ -109,7 +109,8 @@ def change(top: Path) -> None:
     (top / "tool").rename(top / "renamed")
     (top / "closed").chmod(0o700)
     (top / "closed/inside").unlink()
-    (top / "closed").rmdir()
+    (top / "closed/another").write_text("")
+    (top / "closed").chmod(0o550)
     (top / "link").unlink()
     (top / "link").symlink_to("new")
     (top / "a/again").symlink_to("..")
@@ -262,6 +263,16 @@ def test_the_bits_that_change_the_user_do_not_travel(pair):
     assert tree(pair.here)["folder"][1] == 0o777
 
 
+def test_a_folders_mode_is_set_when_all_has_come_or_nothing_more_does(pair):
+    (pair.here / "d").mkdir(mode=0o500)
+    pair.go()
+    for kind, data in entry(b"d", b"", stat.S_IFDIR | 0o550) + entry(b"d/f"):
+        pair.host.take(kind, data)
+    assert tree(pair.here)["d"][1] == 0o700
+    pair.host.close()
+    assert tree(pair.here) == {"d": ("folder", 0o550, None)}
+
+
 def test_the_size_is_that_of_whole_pages_without_holes(pair):
     assert pair.host.size() == 0
     (pair.here / "small").write_bytes(b"x")
@@ -275,6 +286,7 @@ def test_clear_removes_all_and_follows_no_link(pair, tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside/kept").write_text("")
     fill(pair.here)
+    (pair.here / "closed").chmod(0o700)
     (pair.here / "out").symlink_to(tmp_path / "outside")
     pair.host.clear()
     assert list(pair.here.iterdir()) == []
