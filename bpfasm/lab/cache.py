@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from bpfasm.syscall.owner import Owner
+
+#: How long after it was asked for a file may be opened: a guest that does not come up is tried again.
+_IN_USE_S = 600
 
 #: The locks of this cache among the threads of this process.
 _within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -128,7 +132,8 @@ def publish(made: Path, place: Path) -> None:
 def built(kind: str, suffix: str, marks: list[object], write: Callable[[BinaryIO], None], *, keep: int = 8) -> Path:
     """Return the file of this kind that ``marks`` stand for, written by ``write`` when it is not here.
 
-    The marks are all that its content depends on. ``keep`` files of a kind stay, those used last.
+    The marks are all that its content depends on. ``keep`` files of a kind stay, those used last, and those that
+    somebody may be about to open.
     """
 
     def make(place: Path) -> None:
@@ -166,9 +171,9 @@ def made(
         with workdir() as work, writing(place):
             make(work / "made")
             publish(work / "made", place)
-        others = sorted(folder.glob(f"{kind}-*"), key=_used)
-        for old in others[:-keep]:
-            remove(old)
+        for old in sorted(folder.glob(f"{kind}-*"), key=_used)[:-keep]:
+            if time.time() - _used(old) > _IN_USE_S:
+                remove(old)
     return place
 
 

@@ -119,6 +119,14 @@ def test_old_parts_are_removed(checkout):
     assert last.exists()
 
 
+def test_parts_that_somebody_may_be_about_to_open_are_kept(checkout):
+    parts = []
+    for number in range(6):
+        (checkout / "bpfasm/__init__.py").write_text(f"ANSWER = {number}\n")
+        parts.append(image.project(python.here()))
+    assert all(part.exists() for part in parts)
+
+
 def test_only_the_package_where_it_is_installed(checkout):
     (checkout / "pyproject.toml").unlink()
     assert not any("/tests" in name for name in names(image.project(python.here())))
