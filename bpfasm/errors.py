@@ -7,10 +7,12 @@
     │   ├── OperandError             a macro was given the wrong kind or range of operand
     │   ├── LabelError               a label missing, double, or too far away
     │   ├── RecordError              a record or a stack layout that would leak or not fit
+    │   ├── MapError                 a map that no kernel would make, or what maps of its type cannot do
     │   └── LinkError                a symbol that the target cannot resolve
     ├── DecodeError                  bytes or text that are not what they should be
     ├── InputError                   a file or object the user named that cannot be read
     ├── UsageError                   the words of the command line are off
+    ├── IterationAborted             a map changed too much while it was gone through
     ├── FeatureMissing               this kernel, machine or privilege does not allow it
     ├── KernelError (an OSError)     the kernel said no; errno is kept
     │   └── VerifierError            with the whole log and the program
@@ -67,6 +69,10 @@ class RecordError(AssemblyError):
     """A record or stack layout with a hole, an overlap, or more bytes than there are."""
 
 
+class MapError(AssemblyError):
+    """A map that no kernel would make as it is declared, or an operation that maps of its type do not have."""
+
+
 class LinkError(AssemblyError):
     """A symbolic operand that the target does not resolve."""
 
@@ -81,6 +87,10 @@ class InputError(BpfasmError):
 
 class UsageError(BpfasmError):
     """Words of the command line that do not go together."""
+
+
+class IterationAborted(BpfasmError, RuntimeError):
+    """A map changed so much while it was gone through that keys were met again, or no end was in sight."""
 
 
 class FeatureMissing(BpfasmError):

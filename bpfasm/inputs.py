@@ -1,6 +1,7 @@
 """INPUT of the command line to programs: the only front door.
 
-An INPUT is ``FILE.py[:NAME]``, a file of hex digits or of raw bytes, or ``-`` for standard input.
+An INPUT is ``FILE.py[:NAME]``, a file of hex digits or of raw bytes, ``-`` for standard input, or a program that is
+in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bpfasm.asm.syntax.xlated import Names
     from bpfasm.errors import Source
 
 SYNTAXES = ("py", "hex", "raw")
+
+#: How a program in the kernel is named.
+SELECTORS = ("id", "tag", "name", "pinned")
 
 
 class Input(Value):
@@ -35,6 +40,8 @@ class Input(Value):
     problem: BpfasmError | None = None
     #: Bytes at the end that are no whole slot.
     rest: bytes = b""
+    #: What the numbers of each program stand for, where they come from the kernel.
+    names: tuple[Names, ...] = ()
 
     def whole(self) -> tuple[Program, ...]:
         """Return the programs; raise the problem if there is one."""
@@ -48,7 +55,7 @@ class Input(Value):
             names = ", ".join(program.name for program in self.programs)
             raise InputError(
                 f"{self.name} has {len(self.programs)} programs: {names}",
-                f"name one of them: {self.name}:{self.programs[0].name}",
+                "take one by its id" if self.names else f"name one of them: {self.name}:{self.programs[0].name}",
                 rule="several-programs",
             )
         return self.programs[0]
@@ -59,6 +66,9 @@ def read(given: str, syntax: str | None = None) -> Input:
 
     Raises InputError for what cannot be read, and whatever a Python file's macros raise.
     """
+    how, colon, what = given.partition(":")
+    if syntax is None and colon and how in SELECTORS and not os.path.exists(given):
+        return _from_the_kernel(given, how, what)
     path, name = _split(given)
     if syntax == "py" or (syntax is None and path.endswith(".py")):
         return _python(path, name)
@@ -68,6 +78,16 @@ def read(given: str, syntax: str | None = None) -> Input:
     if syntax == "hex" or (syntax is None and hexdump.looks_hex(data)):
         data = hexdump.parse(data.decode("latin-1"), path)
     return _slots(path, data)
+
+
+def _from_the_kernel(given: str, how: str, what: str) -> Input:
+    """Return programs as the kernel holds them. Raises InputError, FeatureMissing."""
+    from bpfasm.kernel.dump import assembled_of, dump
+    from bpfasm.kernel.select import matching
+
+    found = [dump(opened.fd) for opened in matching("prog", how, what)]
+    programs = tuple(assembled_of(each).program for each in found)
+    return Input(given, programs, names=tuple(each.names for each in found))
 
 
 def shipped(path: str) -> dict[str, Any]:
@@ -101,7 +121,7 @@ def _bytes(path: str) -> bytes:
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}",
-            "INPUT is a .py file, a file of hex digits or raw bytes, or - for standard input",
+            "INPUT is a .py file, a file of hex digits or raw bytes, - for standard input, or id:N",
             rule="input-file",
         ) from None
 

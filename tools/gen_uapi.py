@@ -36,6 +36,7 @@ HEADERS = {
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
     "in_": "linux/in.h",
+    "membarrier": "linux/membarrier.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
 }
@@ -50,7 +51,7 @@ MACHINES = {
 }
 
 #: system calls that Python's library does not wrap
-SYSCALLS = ("__NR_bpf", "__NR_perf_event_open")
+SYSCALLS = ("__NR_bpf", "__NR_perf_event_open", "__NR_membarrier")
 
 
 # C: values and layouts, on a little-endian 64-bit machine

@@ -7,6 +7,7 @@ missing=
 have gcc || missing="$missing gcc libc6-dev"
 have qemu-system-x86_64 || missing="$missing qemu-system-x86"
 have llvm-mc-19 || missing="$missing llvm-19"
+have bpftool || missing="$missing bpftool"
 have gpg || missing="$missing gnupg"
 have xz || missing="$missing xz-utils"
 if [ -n "$missing" ]; then

@@ -3,11 +3,14 @@
 - Upper case is the kernel's: the instruction macros of filter.h, and the constants of linux/bpf.h. A name in
   upper case exists in a kernel header with that meaning, or it does not exist here.
 - Lower case and CamelCase are ours: ``Program``, ``Subprog``, ``label``, ``HashMap``, ``Record``, ``StackLayout``,
-  ``kprobe``, ``link`` ...
+  ``kprobe``, ``kfunc``, ``link`` ...
 - ``R0`` to ``R10`` and ``FP`` are registers as the verifier prints them.
 """
 
+from bpfasm.asm.arrays import array as array
 from bpfasm.asm.attach import Kprobe as Kprobe, kprobe as kprobe, kretprobe as kretprobe
+from bpfasm.asm.variables import Global as Global
+from bpfasm.asm.kfunc import Kfunc as Kfunc, kfunc as kfunc
 from bpfasm.asm.linker import (
     Assembled as Assembled,
     Linked as Linked,
@@ -17,12 +20,44 @@ from bpfasm.asm.linker import (
 )
 from bpfasm.asm.macros import *
 from bpfasm.asm.maps import (
+    Arena as Arena,
     ArrayMap as ArrayMap,
+    ArrayOfMaps as ArrayOfMaps,
+    BloomFilter as BloomFilter,
+    CgroupArray as CgroupArray,
+    CgroupStorage as CgroupStorage,
+    CgrpStorage as CgrpStorage,
+    CpuMap as CpuMap,
+    DevMap as DevMap,
+    DevMapHash as DevMapHash,
     HashMap as HashMap,
+    HashOfMaps as HashOfMaps,
+    InodeStorage as InodeStorage,
+    InsnArray as InsnArray,
+    LpmTrie as LpmTrie,
+    LruHashMap as LruHashMap,
+    LruPerCpuHashMap as LruPerCpuHashMap,
     MapSpec as MapSpec,
     PerCpuArrayMap as PerCpuArrayMap,
+    PerCpuCgroupStorage as PerCpuCgroupStorage,
     PerCpuHashMap as PerCpuHashMap,
+    PerfEventArray as PerfEventArray,
+    ProgArray as ProgArray,
+    Queue as Queue,
+    RHash as RHash,
+    ReuseportSockArray as ReuseportSockArray,
+    RingBuf as RingBuf,
+    SkStorage as SkStorage,
+    SockHash as SockHash,
+    SockMap as SockMap,
+    Stack as Stack,
+    StackTrace as StackTrace,
+    TaskStorage as TaskStorage,
+    UserRingBuf as UserRingBuf,
+    XskMap as XskMap,
 )
+from bpfasm.asm.opaque import spin_lock as spin_lock, timer as timer
+from bpfasm.asm.prefixes import ipv4_prefix as ipv4_prefix, ipv6_prefix as ipv6_prefix, lpm_key as lpm_key
 from bpfasm.asm.program import Program as Program, Subprog as Subprog
 from bpfasm.asm.record import Record as Record
 from bpfasm.asm.stack import StackLayout as StackLayout
@@ -52,5 +87,6 @@ if not TYPE_CHECKING:
     # checker keeps the first, and Python the last.
     from bpfasm.isa.operands import *
 
-    _LOWER = "kprobe kretprobe assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
+    _LOWER = "kfunc kprobe kretprobe assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
+    _LOWER += "array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
     __all__ = _LOWER + [name for name in list(globals()) if name[0].isupper() and name != "TYPE_CHECKING"]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, label_text
+from bpfasm.asm.variables import Global
 from bpfasm.errors import LabelError, LinkError
 from bpfasm.isa.insn import Insn, encode, slots
 from bpfasm.value import Value
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
 class Target(Value):
     """What a program is linked for: a plain value that a kernel, a simulator or a lab describes itself with.
 
-    ``map_fds`` are file descriptors by map name. Where it is None nothing is loaded: maps are left as fd 0 and
-    listed in ``Linked.unresolved``, as in an object file.
+    ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
+    their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
+    and an offset in its value. Where one of these is None, its operands are left as 0 and listed in
+    ``Linked.unresolved``, as in an object file.
     """
 
     map_fds: dict[str, int] | None = None
+    kfuncs: dict[Kfunc, tuple[int, int]] | None = None
+    globals: dict[Global, tuple[str, int]] | None = None
     byteorder: ByteOrder = sys.byteorder
 
 
@@ -43,12 +49,22 @@ class Assembled(Value):
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    symbols: tuple[tuple[int, MapSpec], ...]
+    symbols: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """The maps it refers to, each once, in order of first use."""
-        return tuple({spec.name: spec for _, spec in self.symbols}.values())
+        return tuple({each.name: each for _, each in self.symbols if isinstance(each, MapSpec)}.values())
+
+    @property
+    def kfuncs(self) -> tuple[Kfunc, ...]:
+        """The kernel functions it calls by name, each once, in order of first use."""
+        return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Kfunc)))
+
+    @property
+    def globals(self) -> tuple[Global, ...]:
+        """The variables it refers to, each once, in order of first use."""
+        return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Global)))
 
 
 class Linked(Value):
@@ -60,7 +76,7 @@ class Linked(Value):
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    unresolved: tuple[tuple[int, MapSpec], ...]
+    unresolved: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
     byteorder: ByteOrder
 
     @property
@@ -93,8 +109,9 @@ def assemble(program: Program) -> Assembled:
         labels.append(places)
 
     insns: list[Insn] = []
-    symbols: list[tuple[int, MapSpec]] = []
+    symbols: list[tuple[int, MapSpec | Kfunc | Global]] = []
     specs: dict[str, MapSpec] = {}
+    variables: dict[str, Global] = {}
     pc = 0
     for (name, body), places in zip(bodies, labels, strict=True):
         for insn in body:
@@ -110,6 +127,11 @@ def assemble(program: Program) -> Assembled:
             elif isinstance(imm, MapSpec):
                 _same(specs.setdefault(imm.name, imm), imm, insn)
                 symbols.append((pc, imm))
+            elif isinstance(imm, Kfunc):
+                symbols.append((pc, imm))
+            elif isinstance(imm, Global):
+                _same_global(variables.setdefault(imm.name, imm), imm, insn)
+                symbols.append((pc, imm))
             else:
                 insn = insn.replace(imm=_distance(insn, imm, pc, places, name, bits=32))  # noqa: PLW2901
             insns.append(insn)
@@ -121,31 +143,71 @@ def assemble(program: Program) -> Assembled:
 def link(program: Program | Assembled, target: Target | None = None) -> Linked:
     """Turn every symbolic operand into a number for ``target``.
 
-    Raises LabelError, or LinkError for a map the target has no fd for.
+    Raises LabelError, or LinkError for a map or kernel function that the target does not have.
     """
     assembled = program if isinstance(program, Assembled) else assemble(program)
     target = target or Target()
     insns = tuple(_resolve(insn, target) for insn in assembled.insns)
-    unresolved = assembled.symbols if target.map_fds is None else ()
+    told = ((MapSpec, target.map_fds), (Kfunc, target.kfuncs), (Global, target.globals))
+    left = tuple(kind for kind, known in told if known is None)
+    unresolved = tuple(symbol for symbol in assembled.symbols if isinstance(symbol[1], left))
     return Linked(assembled.program, insns, assembled.functions, unresolved, target.byteorder)
 
 
 def _resolve(insn: Insn, target: Target) -> Insn:
-    spec = insn.imm
-    if spec.__class__ is int:
+    operand = insn.imm
+    if operand.__class__ is int:
         return insn
+    if isinstance(operand, Kfunc):
+        return _resolve_kfunc(insn, operand, target)
+    if isinstance(operand, Global):
+        return _resolve_global(insn, operand, target)
+    return insn.replace(imm=_map_fd(operand.name, insn, target))
+
+
+def _map_fd(name: str, insn: Insn, target: Target) -> int:
     if target.map_fds is None:
-        return insn.replace(imm=0)
+        return 0
     try:
-        return insn.replace(imm=target.map_fds[spec.name])
+        return target.map_fds[name]
     except KeyError:
         known = ", ".join(target.map_fds) or "none"
         raise LinkError(
-            f"the target has no map {spec.name}",
+            f"the target has no map {name}",
             f"its maps are: {known}",
             source=insn.source,
             rule="map-unknown",
         ) from None
+
+
+def _resolve_global(insn: Insn, variable: Global, target: Target) -> Insn:
+    if target.globals is None:
+        return insn.replace(imm=0)
+    try:
+        name, offset = target.globals[variable]
+    except KeyError:
+        raise LinkError(
+            f"the target has no variable {variable.name}",
+            "give its place in Target.globals, or load() the program, which makes one",
+            source=insn.source,
+            rule="global-unknown",
+        ) from None
+    return insn.replace(imm=_map_fd(name, insn, target), imm2=insn.imm2 + offset)
+
+
+def _resolve_kfunc(insn: Insn, operand: Kfunc, target: Target) -> Insn:
+    if target.kfuncs is None:
+        return insn.replace(imm=0)
+    try:
+        off, imm = target.kfuncs[operand]
+    except KeyError:
+        raise LinkError(
+            f"the target has no kernel function {operand.name}",
+            "give its number in Target.kfuncs, or load() the program, which finds it",
+            source=insn.source,
+            rule="kfunc-unknown",
+        ) from None
+    return insn.replace(off=off, imm=imm)
 
 
 def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
@@ -178,6 +240,23 @@ def _same(first: MapSpec, spec: MapSpec, insn: Insn) -> None:
         )
 
 
+def _same_global(first: Global, variable: Global, insn: Insn) -> None:
+    if first != variable:
+        raise LinkError(
+            f"two different variables are called {variable.name}",
+            "declare the variable once and use that, or give one of them another name",
+            source=insn.source,
+            rule="global-twice",
+        )
+    if not 0 <= insn.imm2 < variable.size:
+        raise LinkError(
+            f"{variable.name} has {variable.size} bytes, and offset {insn.imm2} is not in it",
+            "give the offset of a field, or 0",
+            source=insn.source,
+            rule="global-offset",
+        )
+
+
 def _distance(
     insn: Insn, target: str | Label, pc: int, places: dict[str | Label, int], body: str, *, bits: int
 ) -> int:
@@ -188,7 +267,7 @@ def _distance(
     if not isinstance(target, str | Label):
         raise LinkError(
             f"{target!r} cannot be resolved",
-            "link() knows labels, maps and subprograms",
+            "link() knows labels, maps, variables, subprograms and kernel functions",
             source=insn.source,
             rule="unlinked",
         )

@@ -28,9 +28,11 @@ from bpfasm.asm.checks import (
     simm32,
     size_of,
 )
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Subprog
 from bpfasm.asm.symbols import Label
+from bpfasm.asm.variables import Global
 from bpfasm.isa.filter_h import BPF_ADDR_PERCPU, BPF_NOSPEC
 from bpfasm.isa.insn import Insn
 from bpfasm.isa.operands import (
@@ -250,9 +252,10 @@ def BPF_LD_MAP_FD(dst: Register, map_fd: MapSpec | int) -> Insn:
     return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_FD, 0, _map(map_fd), 0, 0)
 
 
-def BPF_LD_MAP_VALUE(dst: Register, map_fd: MapSpec | int, value_off: int) -> Insn:
-    """Load the address of byte ``value_off`` in the one value of an array map; takes two slots."""
-    return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_VALUE, 0, _map(map_fd), 0, imm32(value_off))
+def BPF_LD_MAP_VALUE(dst: Register, map_fd: MapSpec | Global | int, value_off: int) -> Insn:
+    """Load the address of byte ``value_off`` in the one value of an array map, or in a variable; takes two slots."""
+    field = map_fd if isinstance(map_fd, Global) else _map(map_fd)
+    return _wide(REG[dst], bpf.BPF_PSEUDO_MAP_VALUE, 0, field, 0, imm32(value_off))
 
 
 def _map(operand: MapSpec | int) -> MapSpec | int:
@@ -380,9 +383,13 @@ def BPF_EMIT_CALL(func: int) -> Insn:
     return _insn(_CALL, 0, 0, 0, imm32(func))
 
 
-def BPF_CALL_KFUNC(off: int, imm: int) -> Insn:
-    """Call a kernel function by its BTF id; ``off`` is 0 for vmlinux, else an index into the fd array."""
-    return _insn(_CALL, 0, bpf.BPF_PSEUDO_KFUNC_CALL, off16(off), imm32(imm))
+def BPF_CALL_KFUNC(off: int, imm: Kfunc | int) -> Insn:
+    """Call a kernel function: ``BPF_CALL_KFUNC(0, kfunc("bpf_rcu_read_lock"))``, or by its BTF id.
+
+    ``off`` is 0 for vmlinux, else an index into the fd array; of a function by its name, ``link()`` sets it.
+    """
+    field = imm if isinstance(imm, Kfunc) else imm32(imm)
+    return _insn(_CALL, 0, bpf.BPF_PSEUDO_KFUNC_CALL, off16(off), field)
 
 
 def BPF_EXIT_INSN() -> Insn:
@@ -396,14 +403,14 @@ def BPF_EXIT_INSN() -> Insn:
 def BPF_RAW_INSN(code: int, dst: Register, src: Register, off: Any, imm: Any) -> Insn:
     """Make an instruction field by field; nothing but the fields' ranges is checked.
 
-    ``off`` may be a label; ``imm`` may be a label, a subprogram, or a map.
+    ``off`` may be a label; ``imm`` may be a label, a subprogram, a kernel function, or a map.
     """
     number = number_in(code, "code")
     if not 0 <= number <= 0xFF:
         Call().refuse(
             f"code {number:#x} does not fit 8 bits", "pass the class, the operation and the mode", "imm-range"
         )
-    field = imm if isinstance(imm, str | Label | Subprog | MapSpec) else imm32(imm)
+    field = imm if isinstance(imm, str | Label | Subprog | Kfunc | MapSpec) else imm32(imm)
     return _insn(number, RAW_REG[dst], RAW_REG[src], jump16(off), field)
 
 

@@ -79,7 +79,13 @@ class Program(Value):
     """A program: its type (BPF_PROG_TYPE_*), its instructions and labels, and where it is to be attached.
 
     It exists, prints, compares and assembles with no kernel at hand. ``insns`` is any iterable; it is kept as a
-    tuple.
+    tuple. ``bpfasm.asm.prog_types`` says what each type takes of the rest:
+
+    ``expected_attach_type`` (BPF_XDP, BPF_TRACE_FENTRY ...) and ``flags`` (BPF_F_SLEEPABLE, BPF_F_ANY_ALIGNMENT ...)
+    are those of BPF_PROG_LOAD, ``ifindex`` the device that runs it. ``attach_btf`` names what a program is loaded
+    for, in the kernel's types: ``"vfs_read"``, ``"sched_switch"`` (a tracepoint), ``"file_open"`` (a security hook),
+    ``"task"`` (an iterator), ``"tcp_congestion_ops.ssthresh"`` (a member), each after ``"module:"`` where a module
+    has it; or it is an id. ``attach_prog`` is the program, or an fd of it, that has the function.
     """
 
     name: str
@@ -87,6 +93,20 @@ class Program(Value):
     insns: Sequence[Item]
     attach: Kprobe | None = None
     license: str = "GPL"
+    expected_attach_type: int = 0
+    attach_btf: str | int = 0
+    attach_prog: Program | int = 0
+    flags: int = 0
+    ifindex: int = 0
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
+        for field in ("type", "expected_attach_type", "flags", "ifindex"):
+            value: object = self.__dict__[field]
+            if not isinstance(value, int) or not 0 <= value < 1 << 32:
+                raise AssemblyError(
+                    f"the {field} of {self.name} is {value!r}, not a number of 32 bits",
+                    "give a name of the kernel's: BPF_PROG_TYPE_XDP, BPF_TRACE_FENTRY, BPF_F_SLEEPABLE",
+                    source=outside(),
+                    rule="program-field",
+                )

@@ -1,7 +1,8 @@
 """Symbolic operands: what may stand in a slot until ``link()`` turns it into a number.
 
 Each stands in the very slot of the instruction that the kernel uses for it: a label in a jump's offset, a subprogram
-in a call's immediate, a map (``bpfasm.asm.maps``) in the immediate of BPF_LD_IMM64.
+in a call's immediate, a kernel function (``bpfasm.asm.kfunc``) there too, a map (``bpfasm.asm.maps``) or a
+variable (``bpfasm.asm.variables``) in the immediate of BPF_LD_IMM64.
 """
 
 from __future__ import annotations

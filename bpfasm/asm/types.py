@@ -65,6 +65,11 @@ class Type(Generic[T]):
         return value
 
     @property
+    def of_bytes(self) -> bool:
+        """Whether a value is made by ``unpack`` from the bytes that ``struct`` gives: a text, an array."""
+        return self.format.endswith("s") and type(self) is not Type
+
+    @property
     def takes(self) -> str:
         """What values fit, in words."""
         if self.format.endswith("s"):
@@ -154,11 +159,15 @@ class Field(Generic[T]):
         @overload
         def __get__(self, record: object, owner: Any) -> T: ...
         def __get__(self, record: object | None, owner: Any) -> Any: ...
+        def __set__(self, record: object, value: T) -> None: ...
 
     else:
-
+        # It is an attribute of a record's class's class (record.py): there is no record here, only its class.
         def __get__(self, record, owner):
-            return self if record is None else record.__dict__[self.name]
+            return self
+
+        def __set__(self, record, value):
+            raise AttributeError(f"{record.__name__}.{self.name} is a field: it can be set in a record only")
 
     def __repr__(self) -> str:
         return f"<{self.type} {self.name} at {self.off}>"

@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 VERBS = {
     "asm": ("bpfasm.cli.asm", "asm", "turn macros or hex into bytes, hex, kernel text"),
     "disasm": ("bpfasm.cli.asm", "disasm", "show bytes as the kernel's text, macros, JSON"),
+    "prog": ("bpfasm.cli.prog", "main", "list and dump the programs in the kernel"),
+    "map": ("bpfasm.cli.map", "main", "list and dump the maps in the kernel"),
+    "link": ("bpfasm.cli.link", "main", "list what is attached by links"),
+    "btf": ("bpfasm.cli.btf", "main", "list the BTF objects in the kernel"),
     "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
+    "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
+    "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),
+    "features": ("bpfasm.cli.features", "main", "what this kernel has, found out by trying"),
     "lab": ("bpfasm.cli.lab", "main", "run a command on another kernel, in QEMU"),
     "lesson": ("bpfasm.cli.lesson", "main", "learn: start, check"),
 }

@@ -6,7 +6,7 @@ import json
 import sys
 
 from bpfasm import inputs
-from bpfasm.asm import assemble, link
+from bpfasm.asm import Global, Kfunc, MapSpec, assemble, link
 from bpfasm.asm.syntax import hexdump
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.isa.insn import SLOT_BYTES, Insn
@@ -63,7 +63,11 @@ def disasm(argv: list[str]) -> int:
 
 def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     parser = Parser(verb, what, examples)
-    parser.add_argument("input", metavar="INPUT", help="FILE.py[:NAME], hex digits, raw bytes, or - (standard input)")
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="FILE.py[:NAME], hex digits, raw bytes, - (standard input), id:N, tag:HEX, name:NAME, pinned:PATH",
+    )
     parser.add_argument(
         "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
     )
@@ -73,17 +77,24 @@ def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     return parser
 
 
+#: What an operand is that only a target knows.
+_WORDS = {MapSpec: "map", Global: "variable", Kfunc: "kernel function"}
+
+
 def _write(given: Input, args: Namespace) -> None:
     """Write an INPUT in the format that was asked for."""
     if args.json:
-        text = json.dumps(documents.programs(map(assemble, given.programs)), indent=1)
+        text = json.dumps(documents.programs(map(assemble, given.programs), given.names), indent=1)
         write(f"{text}\n".encode(), args.out)
     elif args.to in PRINTERS:
         write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
     else:
         linked = link(given.one())
-        for slot, spec in linked.unresolved:
-            print(f"note: map {spec.name} at slot {slot} is left as fd 0: load() fills it in", file=sys.stderr)
+        for slot, operand in linked.unresolved:
+            print(
+                f"note: {_WORDS[type(operand)]} {operand.name} at slot {slot} is left as 0: load() fills it in",
+                file=sys.stderr,
+            )
         text = "".join(f"{line}\n" for line in hexdump.lines(linked.code))
         write(linked.code if args.to == "raw" else text.encode(), args.out)
 
@@ -94,7 +105,8 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
         if len(given.programs) > 1:
             yield from [""] * bool(number)
             yield f"{'#' if args.to == 'macro' else ';'} {program.name}"
-        yield from listing(assemble(program), args.to, show_bytes=args.bytes)
+        names = given.names[number] if given.names else None
+        yield from listing(assemble(program), args.to, show_bytes=args.bytes, names=names)
     if given.rest:
         pc = sum(insn.width for insn in given.programs[0].insns if isinstance(insn, Insn))
         yield f"{pc}: {given.rest.hex()}  ; {len(given.rest)} of {SLOT_BYTES} bytes: the slot is cut short"

@@ -13,4 +13,8 @@ closing is idempotent and happens in the right order; what was forgotten is clos
 from bpfasm.kernel.link import Link as Link
 from bpfasm.kernel.load import Loaded as Loaded, load as load
 from bpfasm.kernel.maps import LoadedMap as LoadedMap
-from bpfasm.kernel.programs import LoadedProgram as LoadedProgram, TestRun as TestRun
+from bpfasm.kernel.programs import (
+    KernelProgram as KernelProgram,
+    LoadedProgram as LoadedProgram,
+    TestRun as TestRun,
+)

@@ -7,10 +7,10 @@ from errno import EBADF, EBUSY, EINVAL, ENOENT
 
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.link import Link
-from bpfasm.kernel.owner import this_process
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf, perf_event, system, tracefs
 from bpfasm.syscall.libc import buffer
+from bpfasm.syscall.owner import this_process
 from bpfasm.uapi.bpf import BPF_PERF_EVENT
 from bpfasm.uapi.perf_event import PERF_SAMPLE_RAW, PERF_TYPE_TRACEPOINT
 

@@ -6,7 +6,7 @@ import os
 from errno import EACCES, EBUSY, EEXIST, EILSEQ, EINVAL, ENODEV, ENOENT, ENOSYS, EPERM, ERANGE
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.privilege import lacking, not_permitted
+from bpfasm.kernel.privilege import event_not_permitted
 from bpfasm.kernel.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import system, tracefs
 
@@ -47,7 +47,7 @@ def no_tracefs(root: str | None) -> FeatureMissing:
 def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     """Say why the kernel refused a probe; ``said`` is what tracefs wrote about it."""
     if number in (EPERM, EACCES):
-        return _not_permitted(f"attaching {probe}", number)
+        return event_not_permitted(f"attaching {probe}", errno_name(number))
     # Past the kernel's end an offset is ENOENT too, with a symbol that is there.
     if (number == ENOENT and not probe.offset) or (number in (ENOENT, EINVAL) and not _known(probe)):
         return _no_symbol(probe, number)
@@ -77,22 +77,10 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     return KernelError(number, f"{what}: {text}{words}", do, rule="kprobe-attach")
 
 
-def _not_permitted(doing: str, number: int) -> FeatureMissing:
-    paranoid = system.perf_event_paranoid() or 0
-    # A patch of Debian and Ubuntu; the kernel's own levels end at 2, and do not touch CAP_PERFMON.
-    if paranoid > 2 and not lacking(("CAP_PERFMON",)) and lacking(("CAP_SYS_ADMIN",)):
-        return FeatureMissing(
-            f"{doing}: kernel.perf_event_paranoid is {paranoid}, which asks for CAP_SYS_ADMIN",
-            "sysctl kernel.perf_event_paranoid=2 (as root), or run it with sudo",
-            rule="perf-event-paranoid",
-        )
-    return not_permitted(doing, ("CAP_PERFMON",), errno_name(number))
-
-
 def not_bound(program: LoadedProgram, probe: Kprobe, number: int) -> BpfasmError:
     """Say why the program was not tied to the event that was made for it."""
     if number in (EPERM, EACCES):
-        return _not_permitted(f"attaching {program.name} at {probe}", number)
+        return event_not_permitted(f"attaching {program.name} at {probe}", errno_name(number))
     what = f"{program.name} was not attached at {probe}"
     return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="kprobe-attach")
 

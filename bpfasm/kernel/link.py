@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from _weakref import ref
-
-from bpfasm.kernel.owned import Owned
+from bpfasm.kernel.owned import Unshared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +12,7 @@ if TYPE_CHECKING:
     from bpfasm.value import Value
 
 
-class Link(Owned):
+class Link(Unshared):
     """A program attached somewhere; closing it detaches the program.
 
     ``mode`` is the mechanism that was taken. ``target`` is the description it was made from. ``release`` is what to
@@ -38,11 +35,9 @@ class Link(Owned):
         self.target = target
         self.mode = mode
         self._release = [release] if release else []
-        _open[id(self)] = ref(self)
 
     def close(self) -> None:
         """Detach the program; a second time does nothing."""
-        _open.pop(id(self), None)
         super().close()
         # Not popped before it is done: interrupted by Ctrl-C, a second close() goes on where the first was.
         while self._release:
@@ -50,28 +45,10 @@ class Link(Owned):
             self._release.clear()
 
     def _disown(self) -> None:
-        """Let go of the parent's link in a child."""
+        # A copy of the fd would keep the program attached after the parent has closed its own, and releasing it
+        # would take the parent's tracefs event away.
         self._release.clear()
-        for fd in self._held:
-            os.close(fd)
-        self._held.clear()
+        super()._disown()
 
     def __repr__(self) -> str:
         return f"<Link {self.program.name} at {self.target} ({self.mode})>"
-
-
-#: The links that are open, for the child of a fork.
-_open: dict[int, ref[Link]] = {}
-
-
-def _in_child() -> None:
-    # A copy of the fd would keep the program attached after the parent has closed its own, and closing the object
-    # would take the parent's tracefs event away.
-    for found in list(_open.values()):
-        link = found()
-        if link is not None:
-            link._disown()
-    _open.clear()
-
-
-os.register_at_fork(after_in_child=_in_child)

@@ -2,51 +2,75 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.linker import Target, assemble, link
+from bpfasm.asm.linker import Target
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
-from bpfasm.errors import AssemblyError, LinkError
+from bpfasm.asm.variables import Global, Section
+from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
+from bpfasm.kernel.gather import Gathered, refers
 from bpfasm.kernel.maps import LoadedMap
-from bpfasm.kernel.programs import LoadedProgram
+from bpfasm.kernel.programs import LoadedProgram, load_program
+from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG, BPF_MAP_TYPE_PERF_EVENT_ARRAY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self, overload
 
     from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
+    from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
+    from bpfasm.kernel.reader import Reader
 
 
-def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
+def load(
+    *items: Program | MapSpec | LoadedMap,
+    log_level: int = 0,
+    lines: bool = False,
+    values: dict[Any, Any] | None = None,
+) -> Loaded:
     """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
 
     Each map is created once and filled with its ``initial`` values; two different maps of one name are a LinkError.
-    A ``MapSpec`` among the items is created whether a program refers to it or not. With a ``log_level`` (1 path, 2
-    all states, 4 statistics, added up) each LoadedProgram has the verifier's ``log``; of a refusal it is always kept.
-    Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or
-    privilege does not allow, KernelError for what else it refuses.
+    A ``MapSpec`` among the items is created whether a program refers to it or not, and a ``LoadedMap`` serves where
+    its declaration is meant; it stays the caller's. Programs and maps that are in the ``initial`` of a ProgArray or a
+    map of maps are loaded, too. ``values`` are what variables hold at first, by ``Global`` or name. With a
+    ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram has the verifier's ``log``; of a
+    refusal it is always kept. With ``lines`` the kernel is told the source line of each instruction: its log and
+    dumps show them. Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel,
+    machine or privilege does not allow, KernelError for what else it refuses.
     """
-    programs = {id(item): item for item in items if isinstance(item, Program)}
-    assembled = [assemble(program) for program in programs.values()]
-    specs: dict[str, MapSpec] = {}
-    for spec in [item for item in items if isinstance(item, MapSpec)] + [m for each in assembled for m in each.maps]:
-        if specs.setdefault(spec.name, spec) != spec:
-            raise LinkError(
-                f"two different maps are called {spec.name}",
-                "declare the map once and use that, or give one of them another name",
-                rule="map-twice",
-            )
-    loaded = Loaded()
+    lent = [item for item in items if isinstance(item, LoadedMap)]
+    gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)
+    loaded = Loaded(lent)
     try:
-        for spec in specs.values():
-            loaded.maps += (LoadedMap(spec),)
-        target = Target(map_fds={each.spec.name: each.fd for each in loaded.maps})
-        for each in assembled:
-            loaded.programs += (LoadedProgram(link(each, target), log_level),)
+        for spec in gathered.specs.values():
+            if not any(each.spec.name == spec.name for each in lent):
+                loaded.maps += (LoadedMap(spec, fill=not refers(spec)),)
+        for each in loaded.maps:
+            if isinstance(each.spec.value, Section) and each.spec.flags & BPF_F_RDONLY_PROG:
+                each.freeze()  # from now on the verifier knows what is in it
+        target = Target(map_fds={each.spec.name: each.fd for each in [*lent, *loaded.maps]}, globals=gathered.places)
+        for laid_out in gathered.assembled:
+            named = laid_out.program.attach_prog
+            loaded.programs += (
+                load_program(
+                    laid_out,
+                    target,
+                    named if isinstance(named, int) else loaded[named].fd,
+                    log_level=log_level,
+                    lines=lines,
+                    types=any(other.program.attach_prog is laid_out.program for other in gathered.assembled),
+                ),
+            )
+        for each in loaded.maps:
+            if not each.reused and refers(each.spec):
+                each.fill(loaded._objects_in(each.spec.initial))
     except BaseException:
+        for each in loaded.maps:
+            each.unpin()
         loaded.close()
         raise
     return loaded
@@ -55,13 +79,17 @@ def load(*items: Program | MapSpec, log_level: int = 0) -> Loaded:
 class Loaded:
     """What ``load()`` made: ``obj[counts]`` is the LoadedMap, ``obj[chowncount]`` the LoadedProgram.
 
-    A context manager. Closing detaches first, then closes programs, then maps.
+    ``obj[limit]`` is the value of a ``Global``, and may be set; ``obj.globals`` has them all, by name. A context
+    manager. Closing closes readers and detaches first, then closes programs, then maps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lent: Iterable[LoadedMap] = ()) -> None:
+        self._lent = tuple(lent)
         self.maps: tuple[LoadedMap, ...] = ()
         self.programs: tuple[LoadedProgram, ...] = ()
         self.links: tuple[Link, ...] = ()
+        self.readers: tuple[Reader, ...] = ()
+        self._globals: Globals | None = None
 
     if TYPE_CHECKING:
 
@@ -69,19 +97,42 @@ class Loaded:
         def __getitem__(self, item: MapSpec) -> LoadedMap: ...
         @overload
         def __getitem__(self, item: Program) -> LoadedProgram: ...
+        @overload
+        def __getitem__(self, item: Global) -> Any: ...
         def __getitem__(self, item: Any) -> Any: ...
 
     else:
 
         def __getitem__(self, item):
+            if isinstance(item, Global):
+                return self.globals[item]
             if isinstance(item, MapSpec):
-                found = [each for each in self.maps if each.spec is item or each.spec == item]
+                found = [each for each in (*self.maps, *self._lent) if each.spec is item or each.spec == item]
             else:
                 found = [each for each in self.programs if each.program is item]
                 found = found or [each for each in self.programs if each.program == item]
             if not found:
                 raise KeyError(item)
             return found[0]
+
+    def __setitem__(self, variable: Global, value: Any) -> None:
+        """Set a variable that is not const, while programs run."""
+        self.globals[variable] = value
+
+    @property
+    def globals(self) -> Globals:
+        """The variables of the programs."""
+        if self._globals is None:
+            from bpfasm.kernel.map_globals import Globals
+
+            self._globals = Globals(self.maps)
+        return self._globals
+
+    def _objects_in(self, initial: Any) -> Any:
+        """Return what a map is to hold, with the objects in the place of their declarations."""
+        if not isinstance(initial, dict):
+            return [self[each] if isinstance(each, Program | MapSpec) else each for each in initial]
+        return {key: self[each] if isinstance(each, Program | MapSpec) else each for key, each in initial.items()}
 
     def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
         """Attach every program that says where, and is not attached yet: all or none. Return the new links.
@@ -108,9 +159,29 @@ class Loaded:
             raise
         return tuple(links)
 
+    def reader(self, *buffers: MapSpec, lost: MapSpec | None = None, **options: Any) -> Reader:
+        """Return a reader of the events in ring buffers, or in a perf event array.
+
+        The options are those of ``RingReader`` (``lost`` is a declaration here), or of ``PerfReader``. It is kept,
+        and closed before the rest.
+        """
+        if any(buffer.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY for buffer in buffers):
+            from bpfasm.kernel.perfbuf import PerfReader
+
+            make: Callable[..., Reader] = PerfReader
+        else:
+            from bpfasm.kernel.ringbuf import RingReader
+
+            make = RingReader
+        if lost is not None:
+            options["lost"] = self[lost]
+        reader = make(*(self[buffer] for buffer in buffers), **options)
+        self.readers += (reader,)
+        return reader
+
     def close(self) -> None:
-        """Detach and close everything; a second time does nothing."""
-        _close([*self.maps, *self.programs, *self.links])
+        """Stop reading, detach, and close everything; a second time does nothing."""
+        _close([*self.maps, *self.programs, *self.links, *self.readers])
 
     def __enter__(self) -> Self:
         return self

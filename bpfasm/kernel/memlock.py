@@ -36,6 +36,18 @@ def with_memory(call: Callable[[], T]) -> T:
         raise
 
 
+class plenty:  # noqa: N801  used like a function
+    """Within ``with plenty():`` this process has as much locked memory as it may have; for what is closed again."""
+
+    def __enter__(self) -> None:
+        self._before = system.memlock_limit()
+        _raise(self._before)
+
+    def __exit__(self, *_: object) -> None:
+        if system.memlock_limit() != self._before:
+            system.set_memlock_limit(*self._before)
+
+
 def _raise(before: tuple[int, int]) -> bool:
     """Lift the limit, the soft one if that is all we may; return whether there was room."""
     soft, hard = before

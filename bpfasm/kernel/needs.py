@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from errno import ENOSYS
 
-from bpfasm.errors import FeatureMissing, UsageError
+from bpfasm.errors import FeatureMissing
 from bpfasm.kernel.memlock import with_memory
 from bpfasm.kernel.privilege import lacking, not_permitted
 from bpfasm.kernel.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import bpf, system, tracefs
+from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_ARRAY
 
 TYPE_CHECKING = False
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 def missing(needs: Iterable[str]) -> FeatureMissing | None:
     """Return the first of the needs that this kernel or process does not meet, None if it meets all.
 
-    ``bpf``: loading programs. ``kprobe``: attaching to kernel functions.
+    ``bpf``: loading programs. ``kprobe``: attaching to kernel functions. Any other is a feature of
+    ``bpfasm features``, by its id: ``map/ringbuf``. Raises UsageError for one that there is not.
     """
     checks = {"bpf": _no_bpf, "kprobe": _no_kprobe}
     for need in needs:
-        if need not in checks:
-            raise UsageError(f"there is no need {need!r}", f"the needs are {', '.join(checks)}")
-        lack = checks[need]()
+        lack = checks[need]() if need in checks else _no_feature(need)
         if lack:
             return lack
     return None
+
+
+def _no_feature(id: str) -> FeatureMissing | None:
+    from bpfasm.kernel.features import lack_of
+
+    return lack_of(id)
 
 
 def _no_bpf() -> FeatureMissing | None:
@@ -41,7 +47,7 @@ def _no_bpf() -> FeatureMissing | None:
             with_memory(lambda: bpf.map_create(map_type=BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1))
         )
     except OSError as error:
-        if error.errno == ENOSYS:
+        if error.errno == ENOSYS and "bpf" not in filtered():
             return FeatureMissing("this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)", IN_THE_LAB, rule="no-bpf")
         return not_permitted("loading programs", needs, errno_name(error.errno or 0))
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from _warnings import warn
+from _weakref import ref
 
 from bpfasm.isa.where import caller_of, source_of
 
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Owned:
-    """An object that lives as long as its file descriptor is open; a context manager.
+    """An object that lives as long as its file descriptors are open, mostly one; a context manager.
 
     In a child made by ``fork()`` it is the child's own copy: closing that leaves the parent's alone.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, *fds: int) -> None:
         # A list, because popping from it is atomic: of two threads that close, one does.
-        self._held = [fd]
+        self._held = [*fds]
         self._pid = os.getpid()
         self._where = caller_of("bpfasm.kernel")
 
@@ -43,11 +44,12 @@ class Owned:
 
     def close(self) -> None:
         """Close it; a second time does nothing."""
-        try:
-            fd = self._held.pop()
-        except IndexError:
-            return
-        os.close(fd)
+        while True:
+            try:
+                fd = self._held.pop()
+            except IndexError:
+                return
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self
@@ -62,3 +64,38 @@ class Owned:
             file, line = source_of(self._where) or ("?", 0)
             warn(f"{self!r} was never closed; it was made at {file}:{line}", ResourceWarning, source=self)
         self.close()
+
+
+class Unshared(Owned):
+    """An owned object that stays its process's alone.
+
+    A child made by ``fork()`` does not inherit it: there it is closed from the start, and the parent's is as it was.
+    """
+
+    def __init__(self, *fds: int) -> None:
+        super().__init__(*fds)
+        _open[id(self)] = ref(self)
+
+    def close(self) -> None:
+        """Close it; a second time does nothing."""
+        _open.pop(id(self), None)
+        super().close()
+
+    def _disown(self) -> None:
+        """Let go of the parent's object in a child."""
+        super().close()
+
+
+#: What is open and unshared, for the child of a fork.
+_open: dict[int, ref[Unshared]] = {}
+
+
+def _in_child() -> None:
+    for found in list(_open.values()):
+        owned = found()
+        if owned is not None:
+            owned._disown()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)

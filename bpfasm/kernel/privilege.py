@@ -7,6 +7,7 @@ import os
 from bpfasm.errors import FeatureMissing
 from bpfasm.kernel.words import IN_THE_LAB
 from bpfasm.syscall import system
+from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi import bpf, capability
 
 #: The types that need CAP_NET_ADMIN, and those that need CAP_PERFMON (kernel/bpf/syscall.c,
@@ -62,59 +63,110 @@ def lacking(needs: tuple[str, ...]) -> list[str]:
     return [name for name in needs if not held >> getattr(capability, name) & 1]
 
 
-def not_permitted(doing: str, needs: tuple[str, ...], errno: str = "EPERM") -> FeatureMissing:
-    """Return why ``doing`` something was refused, and what to do about it."""
+def not_permitted(
+    doing: str, needs: tuple[str, ...], errno: str = "EPERM", otherwise: str = IN_THE_LAB, *, memory: int = 0
+) -> FeatureMissing:
+    """Return why ``doing`` something was refused, and what to do about it, or ``otherwise``.
+
+    ``memory`` is how many bytes it takes at least, where kernels that count locked memory count that.
+    """
     missing = lacking(needs)
     if missing:
-        return _no_capability(doing, missing)
+        return _no_capability(doing, missing, otherwise)
     # The weaker mode, integrity, keeps nobody from tracing.
     if system.lockdown() == "confidentiality":
         return FeatureMissing(
             f"{doing}: the kernel is locked down (confidentiality mode) and refuses it even to root",
-            f"boot with lockdown=integrity or none, or {IN_THE_LAB}",
+            f"boot with lockdown=integrity or none, or {otherwise}",
             rule="lockdown",
+        )
+    refused = filtered() if system.seccomp() else {}
+    if refused:
+        names = " and ".join(f"{name}(2)" for name in refused)
+        return FeatureMissing(
+            f"{doing}: a seccomp filter on this process refuses {names}, as in a container",
+            f"allow {' and '.join(refused)} in its profile (docker run --security-opt seccomp=unconfined), "
+            f"or {otherwise}",
+            rule="seccomp",
         )
     if system.in_user_namespace():
         return FeatureMissing(
             f"{doing}: the capabilities of this process hold in its user namespace only, as in a rootless container",
-            f"run it as root of the machine, or {IN_THE_LAB}",
+            f"run it as root of the machine, or {otherwise}",
             rule="privilege",
         )
-    if system.seccomp():
-        return FeatureMissing(
-            f"{doing}: refused, and a seccomp filter is on this process, as in a container",
-            "allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), "
-            f"or {IN_THE_LAB}",
-            rule="seccomp",
-        )
     limit = system.memlock_limit()[1]
-    if limit >= 0 and system.version() < _NOT_BY_MEMLOCK:
+    if limit >= 0 and counts_locked_memory():
+        takes = f": it takes {memory} bytes or more, and" if memory else ", and"
         return FeatureMissing(
-            f"{doing}: kernels before 5.11 count it as locked memory, which is limited to {limit} bytes here",
-            f"raise the limit (as root): ulimit -l unlimited, or {IN_THE_LAB}",
+            f"{doing}: this kernel counts it as locked memory{takes} the limit is {limit} bytes for all that this "
+            "user has loaded",
+            f"raise the limit (as root): ulimit -l unlimited, or {otherwise}",
             rule="memlock",
         )
     return FeatureMissing(
         f"{doing}: the kernel refuses it ({errno}), though this process has {' and '.join(needs)}",
-        f"a security module may forbid it: see dmesg; or {IN_THE_LAB}",
+        f"a security module may forbid it: see dmesg; or {otherwise}",
         rule="privilege",
     )
 
 
-#: The kernel from which on programs and maps are charged to the memory cgroup. For the words only: memlock.py tries.
+def event_not_permitted(doing: str, errno: str) -> FeatureMissing:
+    """Return why a perf event was refused."""
+    paranoid = system.perf_event_paranoid() or 0
+    # A patch of Debian and Ubuntu; the kernel's own levels end at 2, and do not touch CAP_PERFMON.
+    if paranoid > 2 and not lacking(("CAP_PERFMON",)) and lacking(("CAP_SYS_ADMIN",)):
+        return FeatureMissing(
+            f"{doing}: kernel.perf_event_paranoid is {paranoid}, which asks for CAP_SYS_ADMIN",
+            "sysctl kernel.perf_event_paranoid=2 (as root), or run it with sudo",
+            rule="perf-event-paranoid",
+        )
+    return not_permitted(doing, ("CAP_PERFMON",), errno)
+
+
+def counts_locked_memory() -> bool:
+    """Return whether the kernel counts maps and programs as locked memory (before 5.11).
+
+    Where not even a small map is created any more, trying does not tell; then, for the words, the release does.
+    """
+    from bpfasm.syscall.probe.answer import UNKNOWN, YES
+    from bpfasm.syscall.probe.maps import charged_to_memlock
+
+    state = charged_to_memlock().state
+    return state == YES or (state == UNKNOWN and system.version() < _NOT_BY_MEMLOCK)
+
+
+#: The kernel from which on programs and maps are charged to the memory cgroup.
 _NOT_BY_MEMLOCK = (5, 11)
 
 
-def _no_capability(doing: str, missing: list[str]) -> FeatureMissing:
+def _no_capability(doing: str, missing: list[str], otherwise: str) -> FeatureMissing:
     words = " and ".join(missing)
     if os.geteuid() == 0:
         return FeatureMissing(
             f"{doing} needs {words}, which root does not have here (a container?)",
-            f"give the container {words} (docker run --privileged), or {IN_THE_LAB}",
+            f"give the container {words} (docker run --privileged), or {otherwise}",
             rule="privilege",
         )
     return FeatureMissing(
         f"{doing} needs {words}, and this process is not root",
-        f"run it with sudo, or {IN_THE_LAB}",
+        f"run it with sudo, or {otherwise}",
         rule="privilege",
     )
+
+
+def unprivileged(doing: str, otherwise: str = IN_THE_LAB) -> FeatureMissing:
+    """Return why ``doing`` what needs no capability by itself was refused to a process without any."""
+    setting = system.unprivileged_bpf_disabled()
+    until = ", until it boots again" if setting == 1 else ""
+    change = "" if setting == 1 else "or, as root, sysctl kernel.unprivileged_bpf_disabled=0; "
+    return FeatureMissing(
+        f"{doing} needs CAP_BPF here, since kernel.unprivileged_bpf_disabled is {setting}{until}; "
+        f"and this process is {'root without it' if os.geteuid() == 0 else 'not root'}",
+        f"run it with sudo; {change}or {otherwise}",
+        rule="unprivileged",
+    )
+
+
+#: The types that need no capability, where the kernel lets everybody load.
+UNPRIVILEGED_TYPES = (bpf.BPF_PROG_TYPE_SOCKET_FILTER, bpf.BPF_PROG_TYPE_CGROUP_SKB)

@@ -1,15 +1,15 @@
-"""``LoadedProgram``: a program that the verifier accepted; and the sentences for one that it did not."""
+"""``LoadedProgram``: a program that the verifier accepted; ``KernelProgram``: one that anybody may have loaded."""
 
 from __future__ import annotations
 
-from errno import EINVAL, ENOSPC, EOPNOTSUPP
+import os
+from struct import pack
 
-from bpfasm.errors import KernelError
+from bpfasm.asm.linker import link
 from bpfasm.kernel.owned import Owned
 from bpfasm.kernel.verdict import verify
-from bpfasm.kernel.words import errno_name, object_name, prog_type
-from bpfasm.syscall import bpf
-from bpfasm.syscall.libc import ENOTSUPP, buffer
+from bpfasm.kernel.words import object_name
+from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as uapi
 from bpfasm.value import Value
 
@@ -17,7 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.asm.linker import Linked
+    from bpfasm.asm.linker import Assembled, Linked, Target
+    from bpfasm.kernel.info import ProgInfo
+    from bpfasm.kernel.stats import Stats
 
 
 class TestRun(Value):
@@ -31,20 +33,118 @@ class TestRun(Value):
     duration_ns: int
 
 
-class LoadedProgram(Owned):
-    """A program in the kernel. ``log`` is what the verifier wrote, at the level that was asked for."""
+class KernelProgram(Owned):
+    """A program in the kernel, by an fd of it. ``type`` and ``name`` are what it was loaded with.
 
-    def __init__(self, linked: Linked, log_level: int = 0) -> None:
-        """Load the program. Raises VerifierError, KernelError, FeatureMissing."""
+    A name is cut to 15 characters by the kernel; :meth:`info` has it all.
+    """
+
+    type: int
+    name: str
+
+    def __init__(self, fd: int) -> None:
+        """Take an fd of a program, as ``bpfasm.kernel.ids`` opens one. Raises KernelError."""
+        super().__init__(fd)
+        from bpfasm.kernel import ids
+
+        try:
+            about = ids.info("prog", fd)
+        except BaseException:
+            self.close()
+            raise
+        self.type = about["type"]
+        self.name = ids.text(about["name"])
+
+    def info(self) -> ProgInfo:
+        """Return everything that the kernel tells of it, but its instructions. Raises KernelError."""
+        from bpfasm.kernel.info import prog_info
+
+        return prog_info(self.fd)
+
+    def stats(self) -> Stats:
+        """Return how often it ran, for how long, and how much the verifier looked at; see ``run_stats``."""
+        from bpfasm.kernel.stats import stats_of
+
+        return stats_of(self.fd)
+
+    def xlated(self) -> bytes:
+        """Return its instructions as the verifier left them. Raises FeatureMissing where the kernel hides them."""
+        from bpfasm.kernel.info import xlated
+
+        return xlated(self.fd)
+
+    def jited(self) -> bytes:
+        """Return its instructions for this machine, empty where it is interpreted. Raises FeatureMissing."""
+        from bpfasm.kernel.info import jited
+
+        return jited(self.fd)
+
+    def test_run(
+        self,
+        data: bytes = b"",
+        *,
+        ctx: bytes = b"",
+        repeat: int = 1,
+        cpu: int | None = None,
+        live: bool = False,
+        batch_size: int = 0,
+        flags: int = 0,
+        room: int = 4096,
+    ) -> TestRun:
+        """Run the program on packet ``data`` and a context, ``repeat`` times; no hook is involved.
+
+        What a type takes, and which types have no test run, is in ``bpfasm.asm.prog_types``: packets are at least 14
+        bytes (an Ethernet header), and may become ``room`` bytes longer. ``cpu`` is where a raw tracepoint's program
+        runs. With ``live`` the packets of an XDP program are sent and received for real, ``batch_size`` at a time
+        (64), and ``retval`` says nothing. ``flags`` are BPF_F_TEST_*. A signal that cuts a run short has its handler
+        called, and the run is made again, at most 5 times: the program may run more often than asked.
+
+        ``retval`` has 32 bits, as the kernel hands it out. Raises KernelError. (net/bpf/test_run.c)
+        """
+        from bpfasm.kernel.testrun import test_run
+
+        return test_run(
+            self,
+            data,
+            ctx,
+            repeat=repeat,
+            cpu=cpu,
+            live=live,
+            batch_size=batch_size,
+            flags=flags,
+            room=room,
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+
+class LoadedProgram(KernelProgram):
+    """A program in the kernel that :func:`load` put there.
+
+    ``linked`` is what was loaded, ``program`` what it was made from. ``log`` is what the verifier wrote, at the
+    level that was asked for.
+    """
+
+    def __init__(self, linked: Linked, log_level: int = 0, **more: Any) -> None:
+        """Load the program; ``more`` are further fields of BPF_PROG_LOAD.
+
+        Raises VerifierError, KernelError, FeatureMissing.
+        """
         self.linked = linked
         self.program = linked.program
+        self.type, self.name = self.program.type, self.program.name
         code = linked.code
         fields: dict[str, Any] = {
-            "prog_type": self.program.type,
+            "prog_type": self.type,
             "insn_cnt": len(code) // 8,
             "insns": buffer(code),
             "license": buffer(self.program.license.encode() + b"\0"),
-            "prog_name": object_name(self.program.name),
+            "prog_name": object_name(self.name),
+            "expected_attach_type": self.program.expected_attach_type,
+            "prog_flags": self.program.flags,
+            "prog_ifindex": self.program.ifindex,
+            **more,
         }
         verdict = verify(fields, log_level)
         if verdict.fd is None:
@@ -52,60 +152,39 @@ class LoadedProgram(Owned):
 
             raise refusal(linked, fields, verdict)
         self.log = verdict.log
-        super().__init__(verdict.fd)
-
-    @property
-    def name(self) -> str:
-        """The name of the program."""
-        return self.program.name
-
-    def info(self) -> dict[str, int | bytes]:
-        """Return ``struct bpf_prog_info``, by its fields' names; its arrays are not filled."""
-        return bpf.obj_get_info_by_fd(self.fd, uapi.struct_bpf_prog_info, uapi.sizeof_struct_bpf_prog_info)
-
-    def test_run(self, data: bytes = b"", *, ctx: bytes = b"", repeat: int = 1) -> TestRun:
-        """Run the program on packet ``data`` and a context, ``repeat`` times; no hook is involved.
-
-        Socket filters, XDP, tc and cgroup programs take data (at least 14 bytes, an Ethernet header); raw
-        tracepoints take a context. Kprobes and tracepoints have no test run: KernelError, ENOTSUPP.
-        (net/bpf/test_run.c)
-        """
-        fields: dict[str, Any] = {"prog_fd": self.fd, "repeat": repeat if repeat != 1 else 0}
-        data_out = buffer(len(data) + _ROOM)
-        ctx_in, ctx_out = buffer(ctx), buffer(max(len(ctx), 1))
-        if data:
-            fields |= {"data_in": buffer(data), "data_size_in": len(data)}
-            fields |= {"data_out": data_out, "data_size_out": len(data_out)}
-        if ctx:
-            fields |= {"ctx_in": ctx_in, "ctx_size_in": len(ctx)}
-            if data:
-                fields |= {"ctx_out": ctx_out, "ctx_size_out": len(ctx)}
-        try:
-            result = bpf.prog_test_run(**fields)
-        except OSError as error:
-            raise _no_run(self, error.errno or 0) from None
-        # Without packet data the kernel writes the context back in place.
-        ctx_after = ctx_out.raw[: result["ctx_size_out"]] if data else ctx_in.raw
-        return TestRun(result["retval"], data_out.raw[: result["data_size_out"]], ctx_after, result["duration"])
-
-    def __repr__(self) -> str:
-        return f"<LoadedProgram {self.name}>"
+        Owned.__init__(self, verdict.fd)
 
 
-#: How much longer than it was a packet may become: more than any headroom and tailroom.
-_ROOM = 4 << 10
+def load_program(
+    assembled: Assembled, target: Target, attach_prog_fd: int = 0, *, log_level: int = 0, lines: bool, types: bool
+) -> LoadedProgram:
+    """Link a program for this kernel and load it.
 
+    ``target`` has what is known already. ``types`` gives the kernel the types of its functions where it does not
+    ask for them itself, ``lines`` the source of each instruction.
+    """
+    program = assembled.program
+    held: list[int] = []  # what the kernel has to have open while it loads
+    more: dict[str, Any] = {}
+    try:
+        if assembled.kfuncs:
+            from bpfasm.kernel.targets import kfuncs_here
 
-def _no_run(program: LoadedProgram, number: int) -> KernelError:
-    """Say why a test run was refused."""
-    name, kind = program.name, prog_type(program.program.type)
-    what, do = f"the test run of {name} failed: {errno_name(number)}", ""
-    if number in (ENOTSUPP, EOPNOTSUPP):
-        what = f"programs of type {kind} have no test run"
-        do = "attach it, and let what it waits for happen"
-    elif number == EINVAL:
-        what = f"the test run of {name} ({kind}) does not take these arguments"
-        do = "packet programs take data of at least 14 bytes (an Ethernet header), raw tracepoints only a ctx"
-    elif number == ENOSPC:
-        what = f"{name} made the packet more than {_ROOM} bytes longer"
-    return KernelError(number, what, do, rule="test-run")
+            target = target.replace(kfuncs=kfuncs_here(assembled.kfuncs, held))
+            if held:
+                more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
+        if program.attach_btf:
+            from bpfasm.kernel.targets import attach_fields
+
+            more |= attach_fields(program, attach_prog_fd, held)
+        elif attach_prog_fd:
+            more["attach_prog_fd"] = attach_prog_fd
+        linked = link(assembled, target)
+        if lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:
+            from bpfasm.kernel.program_btf import btf_fields
+
+            more |= btf_fields(linked, attach_prog_fd, held, lines=lines)
+        return LoadedProgram(linked, log_level, **more)
+    finally:
+        for fd in held:
+            os.close(fd)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EPERM
+import os
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM
 
+from bpfasm.asm.linker import link
+from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel.privilege import lacking, needs_of_program, not_permitted
+from bpfasm.kernel.privilege import UNPRIVILEGED_TYPES, lacking, needs_of_program, not_permitted, unprivileged
 from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.libc import ENOTSUPP, buffer
-from bpfasm.uapi import bpf as uapi
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.vlog.last import last
 
 TYPE_CHECKING = False
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.linker import Linked
+    from bpfasm.asm.prog_types import ProgType
+    from bpfasm.asm.program import Program
     from bpfasm.errors import BpfasmError, Source
     from bpfasm.kernel.verdict import Verdict
 
@@ -25,18 +30,12 @@ if TYPE_CHECKING:
 MOST_SLOTS = 1_000_000
 MOST_SLOTS_UNPRIVILEGED = 4096
 
-#: Types that cannot be loaded without naming what they attach to in the kernel's BTF.
-_NEED_BTF_ID = (
-    uapi.BPF_PROG_TYPE_TRACING,
-    uapi.BPF_PROG_TYPE_LSM,
-    uapi.BPF_PROG_TYPE_EXT,
-    uapi.BPF_PROG_TYPE_STRUCT_OPS,
-)
-
 
 def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmError:
     """Return the exception for a program that was refused."""
-    end = last(verdict.log)
+    end, type = last(verdict.log), linked.program.type
+    if type in _TARGETS and not fields.get("attach_btf_id") and not lacking(needs_of_program(type)):
+        return _no_target(linked.program, verdict.errno)
     # Without a complaint at its end a log was cut short, by its buffer or by what stopped the verifier.
     if verdict.errno != EAGAIN and (end.error or (end.pc is not None and verdict.errno != ENOMEM)):
         return _by_verifier(linked, verdict)
@@ -89,8 +88,12 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     kind, slots = prog_type(program.type), fields["insn_cnt"]
     what = f"{program.name} was not loaded"
     needs = needs_of_program(program.type)
-    if number == EPERM:
-        return not_permitted(f"loading {program.name} ({kind})", needs)
+    if number == EPERM or (number == ENOSYS and system.seccomp()):
+        doing = f"loading {program.name} ({kind})"
+        if program.type in UNPRIVILEGED_TYPES and lacking(needs) and system.unprivileged_bpf_disabled():
+            return unprivileged(doing)
+        page = os.sysconf("SC_PAGESIZE")
+        return not_permitted(doing, needs, errno_name(number), memory=-(-8 * slots // page) * page)
     if number == E2BIG:
         most = MOST_SLOTS_UNPRIVILEGED if lacking(("CAP_BPF",)) else MOST_SLOTS
         if not slots:
@@ -104,24 +107,15 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
                 "split it into several programs and tail calls",
                 rule="program-size",
             )
-        return FeatureMissing(
-            f"{what}: this kernel ({system.release()}) does not know a field it was given ({errno_name(number)})",
+        return _unknown_field(what, fields, number) or FeatureMissing(
+            f"{what}: this kernel ({system.release()}) does not know a field that it was given (E2BIG)",
             "run it on a newer kernel (--on 7)",
             rule="attr-field",
         )
-    if number == EINVAL and program.type in _NEED_BTF_ID:
-        return KernelError(
-            number,
-            f"{what}: a program of type {kind} is loaded for one function of the kernel, and none was named",
-            "this type cannot be attached by bpfasm yet",
-            rule="program-type",
-        )
-    if number == EINVAL and not has_prog_type(program.type):
-        return FeatureMissing(
-            f"{what}: this kernel ({system.release()}) has no programs of type {kind}",
-            f"it is too old for them or built without them; {IN_THE_LAB}",
-            rule="no-program-type",
-        )
+    if number in (EINVAL, EOPNOTSUPP):
+        found = _by_trying(what, program) or _unknown_field(what, fields, number)
+        if found:
+            return found
     sentences = {
         EAGAIN: (
             f"signals interrupted the verifier {bpf.TRIES} times",
@@ -137,17 +131,111 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     return KernelError(number, f"{what}: {words}", do, rule="program-load")
 
 
-def has_prog_type(type: int) -> bool:
-    """Return whether this kernel has a type of program: by loading one that returns 0, and if refused, the reason."""
-    from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
-    from bpfasm.isa.insn import encode
-    from bpfasm.isa.operands import R0
+#: How to name what a program is loaded for, by type.
+_TARGETS = {
+    uapi.BPF_PROG_TYPE_TRACING: 'attach_btf="vfs_read", expected_attach_type=BPF_TRACE_FENTRY',
+    uapi.BPF_PROG_TYPE_LSM: 'attach_btf="file_open", expected_attach_type=BPF_LSM_MAC',
+    uapi.BPF_PROG_TYPE_STRUCT_OPS: 'attach_btf="tcp_congestion_ops.ssthresh"',
+    uapi.BPF_PROG_TYPE_EXT: 'attach_prog=other, attach_btf="function_of_other"',
+}
 
-    code = encode([BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
-    verdict = verify({"prog_type": type, "insn_cnt": 2, "insns": buffer(code), "license": buffer(b"GPL\0")})
+
+def _no_target(program: Program, number: int) -> KernelError:
+    row = TYPES[program.type]
+    return KernelError(
+        number,
+        f"{program.name} was not loaded: a program of type {row.name} is loaded for {row.target}, and none was named",
+        f"name it, as in Program(..., {_TARGETS[program.type]})",
+        rule="program-type",
+    )
+
+
+def _by_trying(what: str, program: Program) -> BpfasmError | None:
+    """Say what of a program's description this kernel does not take; found by loading the smallest one with it."""
+    kind, row, least = prog_type(program.type), TYPES.get(program.type), smallest(program.type)
+    if _no_such_type(program.type):
+        return FeatureMissing(
+            f"{what}: this kernel ({system.release()}) has no programs of type {kind}",
+            f"it is too old for them or built without them; {IN_THE_LAB}",
+            rule="no-program-type",
+        )
+    given = program.expected_attach_type
+    if row and row.target:
+        return _attach_type(what, row, given) if row.attach_types else None
+    if not _try(least.replace(expected_attach_type=given)):
+        return _attach_type(what, row, given) if row else None
+    if program.flags and not _try(least.replace(flags=program.flags)):
+        return FeatureMissing(
+            f"{what}: this kernel ({system.release()}) does not take the flags {program.flags:#x} for {kind}",
+            "leave out what is not needed, or run it on a newer kernel (--on 7)",
+            rule="program-flags",
+        )
+    if program.ifindex:
+        return FeatureMissing(
+            f"{what}: the device {program.ifindex} does not run programs itself, or there is no such device",
+            "leave out ifindex: the kernel runs it then",
+            rule="program-ifindex",
+        )
+    return None
+
+
+def _attach_type(what: str, row: ProgType, given: int) -> BpfasmError:
+    """Say which attach types a type of program takes."""
+    known = names(uapi, "bpf_attach_type")
+    which = f"{known.get(given, given)}" if given else "none"
+    if given in row.attach_types:
+        return FeatureMissing(
+            f"{what}: this kernel ({system.release()}) has no attach type {which} for {row.name}",
+            "run it on a newer kernel (--on 7)",
+            rule="attach-type",
+        )
+    return KernelError(
+        EINVAL,
+        f"{what}: {row.name} takes an expected_attach_type of its own, and {which} was given",
+        f"give it one of {', '.join(known[each] for each in row.attach_types)}",
+        rule="attach-type",
+    )
+
+
+def _unknown_field(what: str, fields: dict[str, Any], number: int) -> FeatureMissing | None:
+    """Name the fields that this kernel does not know, found by setting each in a load that comes to nothing.
+
+    It refuses them with E2BIG where its struct is shorter, with EINVAL where the rest of the union has to be 0.
+    """
+    from bpfasm.syscall.probe.commands import unknown_fields
+
+    unknown = unknown_fields(uapi.BPF_PROG_LOAD, fields)
+    if not unknown:
+        return None
+    named = " and ".join(f"{field} (of Linux {since})" for field, since in unknown.items())
+    return FeatureMissing(
+        f"{what}: this kernel ({system.release()}) does not know {named}: {errno_name(number)}",
+        "run it on a newer kernel (--on 7)",
+        rule="attr-field",
+    )
+
+
+def _no_such_type(type: int) -> bool:
+    from bpfasm.syscall.probe.answer import NO
+    from bpfasm.syscall.probe.programs import prog_type as ask
+
+    return ask(type).state == NO
+
+
+def _try(program: Program) -> bool:
+    """Return whether the verifier gets to see a program: it loads, or is refused in words or for another reason."""
+    code = link(program).code
+    verdict = verify(
+        {
+            "prog_type": program.type,
+            "insn_cnt": len(code) // 8,
+            "insns": buffer(code),
+            "license": buffer(b"GPL\0"),
+            "expected_attach_type": program.expected_attach_type,
+            "prog_flags": program.flags,
+        }
+    )
     if verdict.fd is not None:
-        import os
-
         os.close(verdict.fd)
         return True
     return bool(verdict.log.strip()) or verdict.errno != EINVAL

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import errorcode
+from errno import EOPNOTSUPP, errorcode
 
 from bpfasm.syscall.libc import ENOTSUPP
 from bpfasm.uapi import bpf, names
@@ -13,7 +13,9 @@ IN_THE_LAB = "add `--on 6.1`: the lab runs it on Debian's 6.1 kernel, in QEMU, w
 
 def errno_name(number: int) -> str:
     """Return ``EINVAL`` for 22."""
-    return "ENOTSUPP" if number == ENOTSUPP else errorcode.get(number, f"errno {number}")
+    # Python has two names for 95, and takes the one that the kernel does not.
+    own = {ENOTSUPP: "ENOTSUPP", EOPNOTSUPP: "EOPNOTSUPP"}
+    return own.get(number) or errorcode.get(number, f"errno {number}")
 
 
 def map_type(number: int) -> str:

@@ -1,7 +1,7 @@
 """The lab's files under ``$XDG_CACHE_HOME/bpfasm``: where they are, one writer at a time, and no half-made file.
 
-A thing is made in a work directory that carries its process's name and start time, and renamed into place when
-it is whole. What a killed process left behind is known by that name and removed at the next start.
+A thing is made in a work directory that carries its owner in its name, and renamed into place when it is whole.
+What a killed process left behind is known by that name and removed at the next start.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import hashlib
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from pathlib import Path
 
 from bpfasm.errors import LabError
+from bpfasm.syscall.owner import owner_of, this_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
+
+    from bpfasm.syscall.owner import Owner
 
 #: The locks of this cache among the threads of this process.
 _within: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -104,10 +106,10 @@ def locked(name: str, doing: str = "") -> Iterator[None]:
 @contextlib.contextmanager
 def workdir() -> Iterator[Path]:
     """Give a fresh directory in the cache's file system, gone after the block."""
-    pid = os.getpid()
     base = directory("tmp")
+    path = base / this_process().tag()
     with writing(base):
-        path = Path(tempfile.mkdtemp(prefix=f"{pid}-{start_time(pid)}-", dir=base))
+        path.mkdir(mode=0o700)
     try:
         yield path
     finally:
@@ -200,24 +202,20 @@ def size(folder: Path) -> int:
     )
 
 
-def sweep() -> list[Path]:
-    """Remove the work directories whose process is gone, and return them."""
-    stale = []
+def stale() -> list[tuple[Path, Owner]]:
+    """Return the work directories whose process is gone, with what is known of it."""
+    found = []
     with contextlib.suppress(OSError):
         for entry in sorted((root() / "tmp").iterdir()):
-            pid, _, rest = entry.name.partition("-")
-            started = rest.partition("-")[0]
-            if pid.isdigit() and started.isdigit() and start_time(int(pid)) != int(started):
-                shutil.rmtree(entry, ignore_errors=True)
-                stale.append(entry)
-    return stale
+            owner = owner_of(entry.name)
+            if owner and owner.alive() is False:
+                found.append((entry, owner))
+    return found
 
 
-def start_time(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot, or 0 when there is none: /proc/PID/stat field 22."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The second field, the command's name, may hold spaces and brackets.
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError, ValueError):
-        return 0
+def sweep() -> list[Path]:
+    """Remove the work directories whose process is gone, and return them."""
+    gone = [path for path, _ in stale()]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return gone

@@ -17,11 +17,14 @@ from bpfasm.lab import cache
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import IO, Any, BinaryIO
+    from typing import IO, Any, BinaryIO, Literal
 
 _MAGIC = b"!<arch>\n"
 _HEAD = 60
 _CHUNK = 1 << 20
+
+#: How a tar is read as a stream, by how it is packed.
+_READ: dict[str, Literal["r|", "r|gz", "r|xz"]] = {"": "r|", ".gz": "r|gz", ".xz": "r|xz"}
 
 #: What a damaged file makes the readers below raise.
 _DAMAGE = (EOFError, ValueError, lzma.LZMAError, tarfile.TarError)
@@ -37,7 +40,8 @@ def unpack(package: Path, into: Path) -> None:
     try:
         with cache.writing(into), package.open("rb") as file:
             into.mkdir(parents=True, exist_ok=True)
-            with tarfile.open(fileobj=_data(file, package.name), mode="r|", bufsize=_CHUNK) as tar:
+            data, packing = _data(file, package.name)
+            with tarfile.open(fileobj=data, mode=_READ[packing], bufsize=_CHUNK) as tar:
                 tree = _Tree(package.name, os.fspath(into))
                 for member in tar:
                     tree.add(tar, member)
@@ -49,8 +53,8 @@ def unpack(package: Path, into: Path) -> None:
         ) from None
 
 
-def _data(file: BinaryIO, name: str) -> IO[bytes]:
-    """Return the tar of the package's files, as it is when uncompressed."""
+def _data(file: BinaryIO, name: str) -> tuple[IO[bytes], str]:
+    """Return the tar of the package's files, and how it is packed."""
     if file.read(len(_MAGIC)) != _MAGIC:
         raise _refused(name, "it is no Debian package")
     while head := file.read(_HEAD):
@@ -58,11 +62,9 @@ def _data(file: BinaryIO, name: str) -> IO[bytes]:
             raise EOFError("its list of parts is cut short")
         member, size = head[:16].rstrip(b" /").decode("ascii", "replace"), int(head[48:58])
         if member.startswith("data.tar"):
-            part = io.BufferedReader(_Part(file, size), _CHUNK)
-            if member == "data.tar":
-                return part
-            if member == "data.tar.xz":
-                return lzma.open(part)
+            packing = member.removeprefix("data.tar")
+            if packing in _READ:
+                return io.BufferedReader(_Part(file, size), _CHUNK), packing
             raise _refused(name, f"its files are packed as {member}, which Python's library cannot read")
         file.seek(size + size % 2, os.SEEK_CUR)
     raise EOFError("it has no files")

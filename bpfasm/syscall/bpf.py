@@ -9,25 +9,39 @@ from __future__ import annotations
 
 import os
 from errno import EAGAIN, EINTR
-from struct import unpack_from
 
 from bpfasm.syscall.layout import end, get, put
 from bpfasm.syscall.libc import NR, buffer, errno, failure, good_fd, syscall
+from bpfasm.uapi import bpf as uapi, names
 from bpfasm.uapi.bpf import (
+    BPF_BTF_GET_FD_BY_ID,
+    BPF_BTF_GET_NEXT_ID,
+    BPF_BTF_LOAD,
+    BPF_COMMON_ATTRS,
+    BPF_ENABLE_STATS,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
+    BPF_LINK_GET_FD_BY_ID,
+    BPF_LINK_GET_NEXT_ID,
     BPF_MAP_CREATE,
     BPF_MAP_DELETE_ELEM,
+    BPF_MAP_FREEZE,
+    BPF_MAP_GET_FD_BY_ID,
+    BPF_MAP_GET_NEXT_ID,
     BPF_MAP_GET_NEXT_KEY,
+    BPF_MAP_LOOKUP_AND_DELETE_ELEM,
     BPF_MAP_LOOKUP_ELEM,
     BPF_MAP_UPDATE_ELEM,
     BPF_OBJ_GET,
     BPF_OBJ_GET_INFO_BY_FD,
     BPF_OBJ_PIN,
+    BPF_PROG_GET_FD_BY_ID,
+    BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
-    enum_bpf_cmd,
+    sizeof_struct_bpf_common_attr,
     sizeof_union_bpf_attr,
+    struct_bpf_common_attr,
     union_bpf_attr,
 )
 
@@ -60,14 +74,15 @@ class Attr:
                 self.size = max(self.size, last)
 
     def __getitem__(self, name: str) -> int:
-        """Return a field, as the kernel may have changed it."""
-        return get(self.memory, union_bpf_attr, name)
+        """Return a field that is a number, as the kernel may have changed it."""
+        value: int = get(self.memory, union_bpf_attr, name)
+        return value
 
     def call(self, command: int) -> int:
         """Make the call; return what it returns. Raises OSError."""
         result: int = syscall(_NR_BPF, command, self.memory, self.size)
         if result < 0:
-            raise failure(errno(), enum_bpf_cmd[command])
+            raise failure(errno(), names(uapi, "bpf_cmd")[command])
         return result
 
     def open(self, command: int) -> int:
@@ -78,6 +93,20 @@ class Attr:
 def map_create(**fields: Field) -> int:
     """Create a map; return its fd. Fields: map_type, key_size, value_size, max_entries, map_flags, map_name ..."""
     return Attr(fields).open(BPF_MAP_CREATE)
+
+
+def map_create_log(fields: dict[str, Field]) -> str:
+    """Try to create a map that was refused; return what the kernel writes about it: nothing before Linux 7.1."""
+    log = buffer(4096)
+    common = buffer(sizeof_struct_bpf_common_attr)
+    given: dict[str, Field] = {"log_buf": log, "log_size": len(log), "log_level": 1}
+    for name, value in given.items():
+        put(common, "struct bpf_common_attr", struct_bpf_common_attr, name, value)
+    attr = Attr(fields)
+    fd: int = syscall(_NR_BPF, BPF_MAP_CREATE | BPF_COMMON_ATTRS, attr.memory, attr.size, common, len(common))
+    if fd >= 0:
+        os.close(fd)
+    return log.value.decode(errors="replace")
 
 
 def map_lookup_elem(*, map_fd: int, key: Buffer, value: Buffer, flags: int = 0) -> None:
@@ -101,6 +130,21 @@ def map_get_next_key(*, map_fd: int, key: Buffer | int, next_key: Buffer) -> Non
     Raises ENOENT after the last.
     """
     Attr({"map_fd": map_fd, "key": key, "next_key": next_key}).call(BPF_MAP_GET_NEXT_KEY)
+
+
+def map_lookup_and_delete_elem(*, map_fd: int, key: Buffer | int, value: Buffer, flags: int = 0) -> None:
+    """Read the value at a key into ``value``, and delete the key. A queue and a stack have no keys: 0."""
+    Attr({"map_fd": map_fd, "key": key, "value": value, "flags": flags}).call(BPF_MAP_LOOKUP_AND_DELETE_ELEM)
+
+
+def map_freeze(map_fd: int) -> None:
+    """Make a map read-only for user space, for good. Raises EBUSY where it is being written, or frozen already."""
+    Attr({"map_fd": map_fd}).call(BPF_MAP_FREEZE)
+
+
+def btf_load(btf: Buffer, **fields: Field) -> int:
+    """Load BTF; return its fd. Fields: btf_log_buf, btf_log_size, btf_log_level."""
+    return Attr({"btf": btf, "btf_size": len(btf), **fields}).open(BPF_BTF_LOAD)
 
 
 class LoadError(OSError):
@@ -130,12 +174,18 @@ def prog_load(**fields: Field) -> tuple[int, int]:
     raise AssertionError
 
 
+class RunError(OSError):
+    """A test run that failed; of one whose data or context did not fit (ENOSPC), how many bytes they are now."""
+
+    data_size_out = 0
+    ctx_size_out = 0
+
+
 def prog_test_run(**fields: Field) -> dict[str, int]:
     """Run a program on given data; return ``retval``, ``duration`` (ns a run), ``data_size_out``, ``ctx_size_out``.
 
     Fields: prog_fd, data_in, data_size_in, data_out, data_size_out, ctx_in ..., repeat, flags, cpu, batch_size. A
-    signal cuts a run short; it is then made again, so the program may run more often than asked. Raises ENOSPC when
-    ``data_out`` is too small.
+    signal cuts a run short; it is then made again, so the program may run more often than asked. Raises RunError.
     """
     for left in reversed(range(TRIES)):
         attr = Attr({f"test.{name}": value for name, value in fields.items()})
@@ -143,25 +193,30 @@ def prog_test_run(**fields: Field) -> dict[str, int]:
             attr.call(BPF_PROG_TEST_RUN)
         except OSError as error:
             if error.errno not in (EAGAIN, EINTR) or not left:
-                raise
+                failed = RunError(*error.args)
+                failed.data_size_out, failed.ctx_size_out = attr["test.data_size_out"], attr["test.ctx_size_out"]
+                raise failed from None
         else:
             return {name: attr[f"test.{name}"] for name in ("retval", "duration", "data_size_out", "ctx_size_out")}
     raise AssertionError
 
 
-def obj_get_info_by_fd(fd: int, layout: Layout, size: int) -> dict[str, int | bytes]:
+def obj_get_info_by_fd(fd: int, layout: Layout, size: int, **given: Field) -> dict[str, int | bytes]:
     """Return what the kernel tells of an object, by the names of its struct's fields.
 
     ``layout`` and ``size`` are those of ``struct_bpf_prog_info``, ``struct_bpf_map_info`` ... A field that this
-    kernel does not have is 0.
+    kernel does not have is 0. ``given`` are fields that the kernel reads: where to put an array, and its room.
     """
     memory = buffer(size)
+    for name, value in given.items():
+        put(memory, "the info", layout, name, value)
     Attr({"info.bpf_fd": fd, "info.info_len": size, "info.info": memory}).call(BPF_OBJ_GET_INFO_BY_FD)
-    return {
-        name: unpack_from(format, memory, offset)[0]
-        for name, (offset, length, format) in layout.items()
-        if length and ":" not in format
-    }
+    return {name: get(memory, layout, name) for name, (_, length, _) in layout.items() if length}
+
+
+def enable_stats(type: int) -> int:
+    """Count what running programs costs (``type`` BPF_STATS_RUN_TIME) until the fd that is returned is closed."""
+    return Attr({"enable_stats.type": type}, least=end(union_bpf_attr, "enable_stats.type")).open(BPF_ENABLE_STATS)
 
 
 def link_create(**fields: Field) -> int:
@@ -179,6 +234,34 @@ def obj_pin(fd: int, path: str) -> None:
     Attr({"bpf_fd": fd, "pathname": buffer(os.fsencode(path) + b"\0")}).call(BPF_OBJ_PIN)
 
 
-def obj_get(path: str) -> int:
-    """Return an fd of a pinned object."""
-    return Attr({"pathname": buffer(os.fsencode(path) + b"\0")}).open(BPF_OBJ_GET)
+def obj_get(path: str, file_flags: int = 0) -> int:
+    """Return an fd of a pinned object; ``file_flags`` are BPF_F_RDONLY, BPF_F_WRONLY or 0."""
+    return Attr({"pathname": buffer(os.fsencode(path) + b"\0"), "file_flags": file_flags}).open(BPF_OBJ_GET)
+
+
+#: The commands that go from id to id, and from an id to an fd, by what they are about.
+_NEXT_ID = {
+    "prog": BPF_PROG_GET_NEXT_ID,
+    "map": BPF_MAP_GET_NEXT_ID,
+    "btf": BPF_BTF_GET_NEXT_ID,
+    "link": BPF_LINK_GET_NEXT_ID,
+}
+_FD_BY_ID = {
+    "prog": (BPF_PROG_GET_FD_BY_ID, "prog_id"),
+    "map": (BPF_MAP_GET_FD_BY_ID, "map_id"),
+    "btf": (BPF_BTF_GET_FD_BY_ID, "btf_id"),
+    "link": (BPF_LINK_GET_FD_BY_ID, "link_id"),
+}
+
+
+def get_next_id(kind: str, start_id: int) -> int:
+    """Return the id after ``start_id`` of a kind: prog, map, btf or link. Raises ENOENT after the last."""
+    attr = Attr({"start_id": start_id}, least=end(union_bpf_attr, "next_id"))
+    attr.call(_NEXT_ID[kind])
+    return attr["next_id"]
+
+
+def get_fd_by_id(kind: str, id: int, open_flags: int = 0) -> int:
+    """Return an fd of a prog, map, btf or link by its id; ``open_flags`` are for a map. Raises ENOENT, EPERM."""
+    command, field = _FD_BY_ID[kind]
+    return Attr({field: id, "open_flags": open_flags}).open(command)

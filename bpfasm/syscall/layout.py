@@ -8,6 +8,8 @@ from bpfasm.syscall.libc import addressof
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfasm.syscall.libc import Buffer
 
     Layout = dict[str, tuple[int, int, str]]
@@ -34,10 +36,16 @@ def put(memory: Buffer, struct: str, layout: Layout, name: str, value: Field) ->
     return offset + max(length, calcsize(format))
 
 
-def get(memory: Buffer, layout: Layout, name: str) -> int:
-    """Return a field that is a number."""
-    offset, _, format = layout[name]
-    value: int = unpack_from(format, memory, offset)[0]
+def get(memory: Buffer, layout: Layout, name: str) -> Any:
+    """Return a field: a number, or the bytes of an array."""
+    offset, length, format = layout[name]
+    if format[0].isdigit():
+        return bytes(memoryview(memory)[offset : offset + length])
+    format, _, bits = format.partition(":")
+    value = unpack_from(format, memory, offset)[0]
+    if bits:
+        low, width = map(int, bits.split(":"))
+        value = value >> low & (1 << width) - 1
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from errno import EEXIST
 
 from bpfasm.errors import FeatureMissing
 from bpfasm.uapi import unistd
@@ -75,3 +76,33 @@ def good_fd(fd: int) -> int:
         return fcntl(fd, F_DUPFD_CLOEXEC, _FIRST_FD)
     finally:
         os.close(fd)
+
+
+#: ``mmap(2)`` and its undoing, with addresses as numbers.
+_mmap: Any = ctypes.CDLL(None, use_errno=True).mmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_munmap: Any = ctypes.CDLL(None).munmap
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_MAP_FAILED = ctypes.c_void_p(-1).value
+
+
+def mapped(fd: int, size: int, *, writable: bool, address: int = 0, offset: int = 0) -> Buffer:
+    """Map ``size`` bytes of a file from ``offset`` on, shared; unmapped when nobody holds the buffer or a view of it.
+
+    With an ``address`` it is there or nowhere. Unlike Python's ``mmap`` it holds no copy of the fd. Raises OSError.
+    """
+    from mmap import MAP_SHARED, PROT_READ, PROT_WRITE
+
+    at = _mmap(address, size, PROT_READ | (PROT_WRITE if writable else 0), MAP_SHARED, fd, offset)
+    if at == _MAP_FAILED:
+        raise failure(errno(), "mmap")
+    if address and at != address:
+        _munmap(at, size)
+        raise failure(EEXIST, "mmap")
+
+    class Mapped(ctypes.c_char * size):  # type: ignore[misc]
+        def __del__(self, munmap: Any = _munmap, at: int = at, size: int = size) -> None:
+            munmap(at, size)
+
+    return Mapped.from_address(at)  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from bpfasm.uapi.perf_event import (
     PERF_ATTR_SIZE_VER1,
     PERF_EVENT_IOC_DISABLE,
     PERF_EVENT_IOC_ENABLE,
+    PERF_EVENT_IOC_PAUSE_OUTPUT,
     PERF_EVENT_IOC_SET_BPF,
     PERF_FLAG_FD_CLOEXEC,
     sizeof_struct_perf_event_attr,
@@ -49,6 +50,11 @@ def enable(event_fd: int) -> None:
 def disable(event_fd: int) -> None:
     """Stop an event from occurring."""
     _ioctl(event_fd, PERF_EVENT_IOC_DISABLE)
+
+
+def pause_output(event_fd: int, pause: bool) -> None:
+    """Let nothing into an event's buffer, or let it in again."""
+    _ioctl(event_fd, PERF_EVENT_IOC_PAUSE_OUTPUT, int(pause))
 
 
 def _ioctl(fd: int, request: int, argument: int = 0) -> None:

@@ -17,6 +17,24 @@ def read(path: str) -> str | None:
         return None
 
 
+def read_start(path: str, size: int) -> str | None:
+    """Return the first ``size`` characters of a file, None where it cannot be read."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(size)
+    except OSError:
+        return None
+
+
+def read_bytes(path: str) -> bytes | None:
+    """Return a file's bytes, None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
 def number(path: str) -> int | None:
     """Return the number in a file, None where there is none."""
     text = read(path)
@@ -80,15 +98,68 @@ def possible_cpus() -> int:
 
 def online_cpu() -> int:
     """Return a CPU that is online, the first."""
+    return online_cpus()[0]
+
+
+def online_cpus() -> list[int]:
+    """Return the CPUs that are online; they need not be the first ones."""
     text = read("/sys/devices/system/cpu/online") or "0"
-    return int(text.strip().partition(",")[0].partition("-")[0])
+    cpus: list[int] = []
+    for part in text.strip().split(","):
+        first, _, last = part.partition("-")
+        cpus += range(int(first), int(last or first) + 1)
+    return cpus
 
 
 def start_time(pid: int | str = "self") -> int | None:
     """Return when a process started, in clock ticks since boot; with its pid it names a process for good."""
+    fields = _stat(pid)
+    # A time namespace sees boot at another time.
+    return int(fields[19]) - _time_offset() if fields else None
+
+
+def ended(pid: int | str) -> bool:
+    """Return whether a process is over, and waits at most for its parent to ask how it ended."""
+    fields = _stat(pid)
+    return not fields or fields[0] in {"Z", "X"}
+
+
+def _stat(pid: int | str) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on; none where there is no such process."""
     text = read(f"/proc/{pid}/stat")
     # The command may hold spaces and brackets: count from the last bracket, which ends field 2.
-    return int(text.rpartition(")")[2].split()[19]) if text else None
+    return text.rpartition(")")[2].split() if text else []
+
+
+def _time_offset() -> int:
+    """Return by how many clock ticks this process's time namespace sees times since boot changed."""
+    for line in (read("/proc/self/timens_offsets") or "").splitlines():
+        name, seconds, nanoseconds = line.split()
+        if name in {"boottime", "7"}:
+            ticks = os.sysconf("SC_CLK_TCK")
+            return int(seconds) * ticks + int(nanoseconds) * ticks // 1_000_000_000
+    return 0
+
+
+def processes() -> list[int]:
+    """Return the pids of all processes that /proc shows."""
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError:
+        return []
+
+
+def own_proc() -> bool:
+    """Return whether /proc is that of this process's own pid namespace."""
+    try:
+        return int(os.readlink("/proc/self")) == os.getpid()
+    except (OSError, ValueError):
+        return False
+
+
+def pids_inside(pid: int) -> list[int]:
+    """Return the pids of a process, from the namespace that /proc is of down to its own."""
+    return [int(each) for each in status(pid).get("NSpid", "").split()]
 
 
 def pid_namespace(pid: int | str = "self") -> int | None:
@@ -129,7 +200,38 @@ def set_memlock_limit(soft: int, hard: int) -> None:
     setrlimit(RLIMIT_MEMLOCK, (soft, hard))
 
 
+def file_system(path: str) -> str:
+    """Return the type of the file system that a directory is in (bpf, tmpfs ...), empty where that is unknown."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in (read("/proc/self/mountinfo") or "").splitlines():
+        place, _, rest = line.partition(" - ")
+        if place.split()[2] == wanted:
+            return rest.split()[0]
+    return ""
+
+
 def in_user_namespace() -> bool:
     """Return whether this process is in a user namespace of its own, where its capabilities reach no further."""
     # The first namespace maps every id to itself.
     return (read("/proc/self/uid_map") or "0 0 4294967295").split() != ["0", "0", "4294967295"]
+
+
+#: What the kernel writes in /proc/self/mountinfo instead of these characters; the backslash comes last.
+_ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+
+
+def mounts(kind: str, mountinfo: str | None = None) -> list[str]:
+    """Return where file systems of a kind are mounted, whole ones only; the last mounted is the last.
+
+    ``mountinfo`` is the text of /proc/self/mountinfo.
+    """
+    found = []
+    for line in (read("/proc/self/mountinfo") or "" if mountinfo is None else mountinfo).splitlines():
+        mount, _, source = line.partition(" - ")
+        _, _, _, root, point, *_ = mount.split()
+        if root == "/" and source.partition(" ")[0] == kind:
+            for escape, meant in _ESCAPES:
+                point = point.replace(escape, meant)
+            found.append(point)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.syscall.system import read
+from bpfasm.syscall.system import mounts, read
 
 
 def find(mountinfo: str | None = None) -> str | None:
@@ -12,20 +12,9 @@ def find(mountinfo: str | None = None) -> str | None:
 
     ``mountinfo`` is the text of /proc/self/mountinfo. A mount of a subdirectory (in some containers) does not count.
     """
-    if mountinfo is None:
-        mountinfo = read("/proc/self/mountinfo") or ""
-    debugfs = None
-    for line in mountinfo.splitlines():
-        mount, _, source = line.partition(" - ")
-        _, _, _, root, point, *_ = mount.split()
-        if root != "/":
-            continue
-        kind = source.partition(" ")[0]
-        point = point.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
-        if kind == "tracefs":
-            return point
-        if kind == "debugfs":
-            debugfs = point
+    for point in mounts("tracefs", mountinfo)[:1]:
+        return point
+    debugfs = next(iter(mounts("debugfs", mountinfo)[-1:]), None)
     # The kernel mounts it there itself, but only when somebody looks.
     if debugfs and os.path.isdir(f"{debugfs}/tracing/events"):
         return f"{debugfs}/tracing"
@@ -39,7 +28,23 @@ def add_kprobe_event(tracefs: str, definition: str) -> None:
 
 def remove_kprobe_event(tracefs: str, group: str, event: str) -> None:
     """Remove an event. Raises EBUSY while somebody has it open, ENOENT where there is none."""
-    _append(f"{tracefs}/kprobe_events", f"-:{group}/{event}")
+    remove_event(f"{tracefs}/kprobe_events", f"{group}/{event}")
+
+
+def remove_event(path: str, event: str) -> None:
+    """Remove an event, ``GROUP/EVENT``, by the file that it was made with. Raises as ``remove_kprobe_event``."""
+    _append(path, f"-:{event}")
+
+
+def events_of(path: str) -> list[tuple[str, str]]:
+    """Return the group and name of each event that a file lists; none where it cannot be read."""
+    found = []
+    for line in (read(path) or "").splitlines():
+        # p:GROUP/EVENT or r8:GROUP/EVENT, then where it is
+        group, _, event = line.partition(" ")[0].partition(":")[2].partition("/")
+        if event:
+            found.append((group, event))
+    return found
 
 
 def event_id(tracefs: str, group: str, event: str) -> int:

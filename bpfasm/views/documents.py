@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.linker import link
+from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import kernel, macro
+from bpfasm.asm.variables import Global
 from bpfasm.isa.insn import slots
 from bpfasm.isa.match import form_of, why_none
 from bpfasm.uapi import bpf, names
+from bpfasm.views.dump import xlated_text
 from bpfasm.views.listing import bytes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
     from bpfasm.asm import Assembled
+    from bpfasm.asm.syntax.xlated import Names
     from bpfasm.errors import BpfasmError
 
 _PROG_TYPES = names(bpf, "bpf_prog_type")
 
-
-def programs(assembled: Iterable[Assembled]) -> dict[str, Any]:
-    """Return what asm and disasm print with ``--json``."""
-    return {"schema": "bpfasm/programs/1", "programs": [_program(program) for program in assembled]}
+#: What an operand is that only a target knows.
+_SYMBOLS = {MapSpec: "map", Global: "global", Kfunc: "kfunc"}
 
 
-def _program(program: Assembled) -> dict[str, Any]:
+def programs(assembled: Iterable[Assembled], names: Sequence[Names] = ()) -> dict[str, Any]:
+    """Return what asm and disasm print with ``--json``; ``names`` are those of each program that is a dump."""
+    pairs = zip(assembled, names or repeat(None), strict=False)
+    return {"schema": "bpfasm/programs/1", "programs": [_program(*pair) for pair in pairs]}
+
+
+def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
     linked, kind = link(program), program.program.type
     code, symbols = linked.code, dict(program.symbols)
     insns = []
@@ -47,8 +58,11 @@ def _program(program: Assembled) -> dict[str, Any]:
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
         }
         if pc in symbols:
-            row["symbol"] = {"kind": "map", "name": symbols[pc].name}
-        if form is None:
+            row["symbol"] = {"kind": _SYMBOLS[type(symbols[pc])], "name": symbols[pc].name}
+        if names:
+            row["text"], note = xlated_text(insn, pc, names)
+            row |= {"note": note} if note else {}
+        elif form is None:
             row["problem"] = why_none(insn)
         insns.append(row)
     return {

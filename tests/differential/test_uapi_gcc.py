@@ -28,6 +28,7 @@ HEADERS = {
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
     "in_": "linux/in.h",
+    "membarrier": "linux/membarrier.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
 }

@@ -47,7 +47,7 @@ def python():
     def start(code, *arguments, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
         command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *map(str, arguments)]
-        env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}"}
+        env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}:{ROOT / 'tests'}"}
         return subprocess.Popen(command, env=env, cwd=ROOT, **options)
 
     return start

@@ -14,8 +14,8 @@ from bpfasm.kernel import load
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.kprobe import has_perf_link, symbols_of
 from bpfasm.kernel.needs import missing
-from bpfasm.kernel.owner import owner_of, this_process
 from bpfasm.syscall import system, tracefs
+from bpfasm.syscall.owner import owner_of, this_process
 
 pytestmark = pytest.mark.lab
 

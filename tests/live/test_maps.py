@@ -2,15 +2,19 @@
 
 import contextlib
 import errno
+import os
 import threading
 
 import pytest
 
 from bpfasm.asm import *
-from bpfasm.errors import FeatureMissing, KernelError, RecordError
+from bpfasm.btf.write import Writer
+from bpfasm.errors import FeatureMissing, KernelError, MapError, RecordError
 from bpfasm.kernel import load
 from bpfasm.kernel.maps_refused import has_map_type
-from bpfasm.syscall import system
+from bpfasm.syscall import bpf, system
+from bpfasm.syscall.libc import buffer
+from bpfasm.uapi.bpf import sizeof_struct_bpf_map_info, struct_bpf_map_info
 
 pytestmark = pytest.mark.lab
 
@@ -107,7 +111,7 @@ def test_an_array():
         with pytest.raises(KernelError, match="keys are 0 to max_entries - 1 = 2") as caught:
             array[3] = Pair(a=1, b=1)
         assert caught.value.errno == errno.E2BIG
-        with pytest.raises(KernelError, match="cannot be deleted"):
+        with pytest.raises(MapError, match="cannot be deleted"):
             del array[0]
 
 
@@ -157,7 +161,7 @@ def test_initial_values_and_one_map_for_two_programs():
         assert len(obj.maps) == 1
         assert obj[counts][0] == 42
         assert [obj[program].name for program in programs] == ["first", "second"]
-        assert all(obj[program].info()["nr_map_ids"] == 1 for program in programs)
+        assert all(obj[program].info().map_ids == (obj[counts].info()["id"],) for program in programs)
 
 
 def test_iteration_ends_while_every_key_is_deleted_behind_it(table):
@@ -236,10 +240,10 @@ def test_the_kernel_knows_it_by_its_name():
 
 def test_a_map_that_cannot_be():
     with pytest.raises(KernelError) as caught:
-        load(HashMap("none", key=u32, value=u64, max_entries=0))
+        load(HashMap("none", key=u32, value=u64, max_entries=1, flags=1 << 31))
     assert caught.value.errno == errno.EINVAL
-    assert "BPF_MAP_TYPE_HASH does not take key 4, value 8 bytes, 0 entries" in caught.value.what
-    assert "max_entries=1 or more" in caught.value.do
+    assert "BPF_MAP_TYPE_HASH does not take key 4, value 8 bytes, 1 entries, flags 0x80000000" in caught.value.what
+    assert "a flag may be newer than this kernel" in caught.value.do
 
 
 def test_a_type_that_this_kernel_does_not_have():
@@ -252,5 +256,49 @@ def test_probing_types_of_maps():
     assert has_map_type(BPF_MAP_TYPE_HASH) is True
     assert has_map_type(BPF_MAP_TYPE_RINGBUF) is True
     assert has_map_type(BPF_MAP_TYPE_STACK_TRACE) is True
-    assert has_map_type(BPF_MAP_TYPE_SK_STORAGE) is None
+    assert has_map_type(BPF_MAP_TYPE_SK_STORAGE) is True
     assert has_map_type(4000) is False
+
+
+@pytest.mark.parametrize(
+    ("declare", "type"), [(RingBuf, BPF_MAP_TYPE_RINGBUF), (UserRingBuf, BPF_MAP_TYPE_USER_RINGBUF)]
+)
+def test_a_ring_buffer_is_made(declare, type):
+    if has_map_type(type) is False:
+        pytest.skip("this kernel has no ring buffer of this kind")
+    spec = declare("ring", max_entries=8192)
+    with load(spec) as obj:
+        info = obj[spec].info()
+    assert (info["type"], info["key_size"], info["value_size"], info["max_entries"]) == (type, 0, 0, 8192)
+
+
+def test_an_array_of_perf_events_has_room_for_every_cpu():
+    spec = PerfEventArray("events")
+    with load(spec) as obj:
+        info = obj[spec].info()
+    assert (info["type"], info["key_size"], info["value_size"]) == (BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4)
+    assert info["max_entries"] == CPUS
+
+
+def test_the_kernel_takes_what_the_writer_of_btf_writes():
+    btf = Writer()
+    u32 = btf.add_int("u32", 4)
+    pair = btf.add_struct("pair", 8, [("a", u32, 0), ("b", btf.add_array(btf.add_int("u8", 1), 4), 32)])
+    btf.add_datasec(".data", 8, [(btf.add_var("pairs", pair), 0, 8)])
+    fd = bpf.btf_load(buffer(btf.to_bytes()))
+    os.close(fd)
+
+
+def test_objects_are_found_by_their_ids():
+    specs = [HashMap(f"map{n}", key=u32, value=u32, max_entries=1) for n in range(2)]
+    with load(*specs) as obj:
+        for spec in specs:
+            id = obj[spec].info()["id"]
+            assert bpf.get_next_id("map", id - 1) == id
+            fd = bpf.get_fd_by_id("map", id)
+            try:
+                assert bpf.obj_get_info_by_fd(fd, struct_bpf_map_info, sizeof_struct_bpf_map_info)["id"] == id
+            finally:
+                os.close(fd)
+    with pytest.raises(FileNotFoundError, match="BPF_MAP_GET_NEXT_ID"):
+        bpf.get_next_id("map", 2**31 - 2)

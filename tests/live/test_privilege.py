@@ -1,33 +1,30 @@
 """What is refused to whom, and in which words: the same calls by processes with less than all capabilities."""
 
+import errno
 import os
 
 import pytest
+from support.bpf2 import running_series
 
+from bpfasm.asm import *
+from bpfasm.kernel import features, load, refused
 from bpfasm.syscall import system
-from bpfasm.uapi import capability
+from bpfasm.syscall.filtered import filtered
+from bpfasm.syscall.probe import commands
+from bpfasm.uapi import bpf, capability
 
 pytestmark = pytest.mark.lab
 
 #: Give up all capabilities but those named, and be somebody; then load and attach, and say what came of it.
 PROGRAM = """
-    import ctypes, os, struct, sys
+    import sys
     from bpfasm.asm import *
     from bpfasm.errors import BpfasmError
     from bpfasm.kernel import load
-    from bpfasm.uapi import capability
+    from support.privileges import become
 
     kind, uid, *kept = sys.argv[1:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
-    os.setresuid(int(uid), int(uid), int(uid))
-    # Python itself may lie where only root reads.
-    mask = sum(1 << getattr(capability, name) for name in [*kept, "CAP_DAC_READ_SEARCH"])
-    low, high = mask & 0xFFFFFFFF, mask >> 32
-    header = struct.pack("Ii", capability._LINUX_CAPABILITY_VERSION_3, 0)
-    data = struct.pack("6I", low, low, 0, high, high, 0)
-    assert libc.capset(header, data) == 0, ctypes.get_errno()
-
+    become(int(uid), *kept)
     program = Program("prog", globals()[f"BPF_PROG_TYPE_{kind}"], [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()],
                       attach=kprobe(syscall="fchownat") if kind == "KPROBE" else None)
     try:
@@ -82,11 +79,34 @@ def test_root_without_capabilities(result):
 
 def test_a_socket_filter_without_any(result):
     out = result("SOCKET_FILTER", 65534)
-    if system.unprivileged_bpf_disabled():
-        assert out[0] == "FeatureMissing"
-        assert "needs CAP_BPF" in out[1]
-    else:
+    setting = system.unprivileged_bpf_disabled()
+    if not setting:
         assert out == ["fine"]
+        return
+    until = ", until it boots again" if setting == 1 else ""
+    words = f"kernel.unprivileged_bpf_disabled is {setting}{until}; and this process is not root [unprivileged]"
+    assert out[0] == "FeatureMissing"
+    assert out[1] == f"error: loading prog (BPF_PROG_TYPE_SOCKET_FILTER) needs CAP_BPF here, since {words}"
+    assert ("sysctl kernel.unprivileged_bpf_disabled=0" in out[2]) == (setting == 2)
+
+
+@pytest.fixture
+def anybody_may_load():
+    """The setting that lets everybody load, for a test."""
+    path = "/proc/sys/kernel/unprivileged_bpf_disabled"
+    before = system.number(path)
+    if before == 1 or os.geteuid() != 0:
+        pytest.skip("it cannot be changed until the kernel boots again")
+    for value in (0, before):
+        with open(path, "w") as file:
+            file.write(str(value))
+        if not value:
+            yield
+
+
+def test_a_socket_filter_where_anybody_may_load(result, anybody_may_load):
+    assert result("SOCKET_FILTER", 65534) == ["fine"]
+    assert "needs CAP_BPF and CAP_NET_ADMIN" in result("XDP", 65534)[1]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +125,152 @@ def test_kprobes_without_being_root(result, kprobes):
     else:
         assert out == ["fine"]
     assert result("KPROBE", 65534, "CAP_SYS_ADMIN") == ["fine"]
+
+
+#: A filter of system calls, another user namespace, or little locked memory; then what comes of loading.
+OTHERWISE = """
+    import errno, os, resource, sys
+    from bpfasm.asm import *
+    from bpfasm.errors import BpfasmError
+    from bpfasm.kernel import load
+    from bpfasm.kernel.needs import missing
+    from support.privileges import become, new_user_namespace, refuse
+
+    def say(error):
+        print(type(error).__name__, getattr(error, "rule", ""), *str(error).splitlines(), sep="\\n")
+
+    how, *words = sys.argv[1:]
+    if how == "seccomp":
+        refuse(*words[1:], errno=getattr(errno, words[0]))
+    elif how == "userns":
+        new_user_namespace()
+    else:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (int(words[0]), int(words[0])))
+        become(0, "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN")
+    counts = HashMap("counts", key=u32, value=u64, max_entries=100)
+    program = Program("prog", BPF_PROG_TYPE_XDP, [BPF_LD_MAP_FD(R1, counts), BPF_MOV64_IMM(R0, 2), BPF_EXIT_INSN()])
+    probe = Program("probe", BPF_PROG_TYPE_KPROBE, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()],
+                    attach=kprobe(syscall="fchownat"))
+    try:
+        with load(probe if "__NR_perf_event_open" in words[1:2] else program) as obj:
+            if "__NR_perf_event_open" in words:
+                obj.attach()
+        print("fine")
+    except BpfasmError as error:
+        say(error)
+    say(missing(["bpf"]))
+"""
+
+
+@pytest.fixture
+def otherwise(python):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give capabilities up one by one")
+
+    def run(*arguments):
+        with python(OTHERWISE, *arguments) as process:
+            out, err = process.communicate(timeout=60)
+        assert err == ""
+        return out.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("said", ["EPERM", "ENOSYS"])
+def test_a_filter_of_system_calls(otherwise, said):
+    """Docker's refuses bpf(2) with EPERM, others with ENOSYS: it is not the kernel that lacks it."""
+    out = otherwise("seccomp", said, "__NR_bpf")
+    assert out[-4:-2] == ["FeatureMissing", "seccomp"]
+    assert out[-2] == "loading programs: a seccomp filter on this process refuses bpf(2), as in a container"
+    assert out[-1].startswith("allow bpf in its profile (docker run --security-opt seccomp=unconfined), or ")
+    if said == "EPERM":
+        assert out[:3] == [
+            "FeatureMissing",
+            "seccomp",
+            "creating the map counts: a seccomp filter on this process refuses bpf(2), as in a container",
+        ]
+
+
+def test_a_filter_of_perf_events(otherwise, kprobes):
+    out = otherwise("seccomp", "EPERM", "__NR_perf_event_open")
+    assert out[:2] == ["FeatureMissing", "seccomp"]
+    what = "a seccomp filter on this process refuses perf_event_open(2), as in a container"
+    assert out[2] == f"attaching kprobe syscall fchownat: {what}"
+    assert out[4:] == ["NoneType", "", "None"]  # bpf(2) is there
+
+
+def test_a_filter_that_is_not_in_the_way(otherwise):
+    """Many a service has one: it is not to blame."""
+    out = otherwise("seccomp", "EPERM", "__NR_perf_event_open", "__NR_bpf")
+    assert "bpf(2) and perf_event_open(2)" in out[2]
+    assert system.seccomp() == 0 or not filtered()
+    assert filtered() == {}
+
+
+def test_root_of_a_user_namespace(otherwise):
+    out = otherwise("userns")
+    assert out[:2] == ["FeatureMissing", "privilege"]
+    what = "the capabilities of this process hold in its user namespace only, as in a rootless container"
+    assert out[2] == f"creating the map counts: {what}"
+    assert out[3].startswith("run it as root of the machine, or ")
+
+
+def test_locked_memory_that_does_not_suffice(otherwise):
+    out = otherwise("memlock", "4096")
+    if features.ask("machine/memlock").state == "no":
+        assert out == ["fine", "NoneType", "", "None"]
+        return
+    assert out[:2] == ["FeatureMissing", "memlock"]
+    assert out[2] == (
+        "creating the map counts: this kernel counts it as locked memory, and the limit is 4096 bytes for all that "
+        "this user has loaded"
+    )
+    assert out[3].startswith("raise the limit (as root): ulimit -l unlimited, or ")
+
+
+def test_a_large_program_and_its_locked_memory(python):
+    """The size that the kernel counts is told beside the limit."""
+    if os.geteuid() != 0 or features.ask("machine/memlock").state == "no":
+        pytest.skip("this kernel does not count programs as locked memory")
+    code = """
+        import resource
+        from bpfasm.asm import *
+        from bpfasm.errors import FeatureMissing
+        from bpfasm.kernel import load
+        from support.privileges import become
+
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (32768, 32768))
+        become(0, "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN")
+        try:
+            load(Program("large", BPF_PROG_TYPE_XDP, [*[BPF_MOV64_IMM(R0, 2)] * 9999, BPF_EXIT_INSN()]))
+        except FeatureMissing as error:
+            print(error.what)
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    takes = "it takes 81920 bytes or more, and the limit is 32768 bytes for all that this user has loaded"
+    assert err == ""
+    assert out == f"loading large (BPF_PROG_TYPE_XDP): this kernel counts it as locked memory: {takes}\n"
+
+
+def test_fields_that_this_kernel_does_not_know():
+    """Each is found out by setting it; together they are those of later releases."""
+    given = {name: 1 for command, name, _ in commands._FIELDS if command == bpf.BPF_PROG_LOAD}
+    series = tuple(int(part) for part in running_series().split("."))
+    newer = {
+        name: since
+        for command, name, since in commands._FIELDS
+        if command == bpf.BPF_PROG_LOAD and tuple(int(part) for part in since.split(".")) > series
+    }
+    assert commands.unknown_fields(bpf.BPF_PROG_LOAD, given) == newer
+    program = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    error = refused._unknown_field("prog was not loaded", given, errno.E2BIG)
+    assert (error is None) == (not newer)
+    if newer:
+        names = " and ".join(f"{name} (of Linux {since})" for name, since in newer.items())
+        assert error.what == f"prog was not loaded: this kernel ({os.uname().release}) does not know {names}: E2BIG"
+    with load(program):
+        pass
 
 
 def test_capability_numbers_are_bits():

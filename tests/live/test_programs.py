@@ -7,6 +7,7 @@ import struct
 import sys
 
 import pytest
+from support.bpf2 import running_series
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, LinkError, VerifierError
@@ -32,31 +33,10 @@ def refused(*insns, **more):
     return caught.value
 
 
-@pytest.mark.parametrize(
-    "type",
-    [
-        BPF_PROG_TYPE_SOCKET_FILTER,
-        BPF_PROG_TYPE_KPROBE,
-        BPF_PROG_TYPE_SCHED_CLS,
-        BPF_PROG_TYPE_TRACEPOINT,
-        BPF_PROG_TYPE_XDP,
-        BPF_PROG_TYPE_PERF_EVENT,
-        BPF_PROG_TYPE_CGROUP_SKB,
-        BPF_PROG_TYPE_RAW_TRACEPOINT,
-    ],
-)
-def test_types_without_a_target(type):
-    with load(program(RETURN_0, type)) as obj:
-        info = obj.programs[0].info()
-    assert info["type"] == type
-    assert info["name"].rstrip(b"\0") == b"prog"
-    assert info["gpl_compatible"] == 1 if "gpl_compatible" in info else True
-
-
 def test_a_name_the_kernel_would_not_take():
     named = Program("über-lang.named_program", BPF_PROG_TYPE_SOCKET_FILTER, RETURN_0)
     with load(named) as obj:
-        assert obj[named].info()["name"].rstrip(b"\0") == b"berlang.named_p"
+        assert obj[named].info().name == "berlang.named_p"
 
 
 @pytest.mark.parametrize("returns", [0, 1, 42, 0x7FFFFFFF])
@@ -111,25 +91,6 @@ def test_run_counts_in_a_map():
         assert obj[hits][0] == 23
 
 
-def test_run_of_a_raw_tracepoint_takes_a_context():
-    prog = program([BPF_LDX_MEM(BPF_DW, R0, R1, 8), BPF_EXIT_INSN()], BPF_PROG_TYPE_RAW_TRACEPOINT)
-    with load(prog) as obj:
-        assert obj[prog].test_run(ctx=struct.pack("=2Q", 1, 77)).retval == 77
-
-
-def test_a_kprobe_has_no_test_run():
-    prog = program(RETURN_0, BPF_PROG_TYPE_KPROBE)
-    with load(prog) as obj, pytest.raises(KernelError) as caught:
-        obj[prog].test_run(PACKET)
-    assert caught.value.what == "programs of type BPF_PROG_TYPE_KPROBE have no test run"
-
-
-def test_a_run_without_enough_data():
-    prog = program(RETURN_0)
-    with load(prog) as obj, pytest.raises(KernelError, match="at least 14 bytes"):
-        obj[prog].test_run(b"short")
-
-
 def test_subprograms_are_loaded():
     double = Subprog("double", [BPF_MOV64_REG(R0, R1), BPF_ALU64_REG(BPF_ADD, R0, R1), BPF_EXIT_INSN()])
     prog = program([BPF_MOV64_IMM(R1, 21), BPF_CALL_REL(double), BPF_EXIT_INSN()])
@@ -144,6 +105,49 @@ def test_a_log_of_an_accepted_program():
         assert last(obj[prog].log).error == ()
     with load(prog) as obj:
         assert obj[prog].log == ""
+
+
+@pytest.mark.parametrize("level", [1, 2, 4, 2 | 4])
+def test_the_log_of_an_accepted_program_by_level(level):
+    """All have the totals; 2 has every state, 4 the time. The path of level 1 is thrown away when all went well."""
+    prog = program([BPF_MOV64_IMM(R1, 1), BPF_JMP_IMM(BPF_JEQ, R1, 1, 1), BPF_MOV64_IMM(R2, 2), *RETURN_0])
+    with load(prog, log_level=level) as obj:
+        log = obj[prog].log
+    assert "processed " in log
+    assert ("(b7) r1 = 1" in log) == bool(level & 2)
+    assert ("verification time " in log) == ("stack depth " in log) == bool(level & 4)
+
+
+def test_the_log_has_the_lines_of_the_source():
+    prog = program([BPF_MOV64_IMM(R1, 1), *RETURN_0])
+    with load(prog, log_level=2, lines=True) as obj:
+        log = obj[prog].log
+    assert "; prog = program([BPF_MOV64_IMM(R1, 1), *RETURN_0])" in log
+    if tuple(map(int, running_series().split("."))) >= (6, 12):
+        assert f" @ {os.path.basename(__file__)}:" in log
+
+
+def test_lines_whose_source_is_not_there():
+    """From a string there is no text: the macro stands for it."""
+    names = {name: globals()[name] for name in ("Program", "BPF_MOV64_IMM", "BPF_EXIT_INSN", "R0")}
+    exec("prog = Program('typed', 1, [BPF_MOV64_IMM(R0, 5), BPF_EXIT_INSN()])", names)
+    with load(names["prog"], lines=True) as obj:
+        lines = obj.programs[0].info().lines
+    assert [(each.file, each.line, each.text) for each in lines] == [
+        ("<string>", 1, "BPF_MOV64_IMM(BPF_REG_0, 5)"), ("<string>", 1, "BPF_EXIT_INSN()"),
+    ]  # fmt: skip
+
+
+def test_which_end_of_a_log_is_kept_where_it_does_not_fit(monkeypatch):
+    """The head on kernels before 6.4, the tail from then on: a refusal is at the end."""
+    monkeypatch.setattr("bpfasm.kernel.verdict._log_size", lambda fields, level: 0)
+    monkeypatch.setattr("bpfasm.kernel.verdict.LARGEST_SIZE", FIRST_SIZE)
+    code = encode(straight_line(10_000))
+    fields = {"prog_type": 1, "insn_cnt": 10_000, "insns": buffer(code), "license": buffer(b"GPL\0")}
+    log = verify(fields, 1).log
+    tail = tuple(map(int, running_series().split("."))) >= (6, 4)
+    assert ("0: (b7) r0 = 0" in log.splitlines()[:3]) == (not tail)
+    assert ("invalid mem access" in log) == tail
 
 
 # What the verifier refuses
@@ -287,7 +291,7 @@ def test_a_program_that_is_refused_takes_all_with_it():
 
 def test_a_map_that_is_refused_takes_all_with_it():
     good = HashMap("good", key=u32, value=u64, max_entries=1)
-    bad = HashMap("bad", key=u32, value=u64, max_entries=0)
+    bad = HashMap("bad", key=u32, value=u64, max_entries=1, flags=1 << 31)
     overfull = HashMap("overfull", key=u32, value=u64, max_entries=1, initial={1: 1, 2: 2})
     before = os.listdir("/proc/self/fd")
     for last_one in (bad, overfull):

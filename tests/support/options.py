@@ -56,7 +56,7 @@ def module_types():
     """Load the module, and look for its types."""
     fd = os.memfd_create("module")
     os.write(fd, sys.stdin.buffer.read())
-    if libc.syscall(FINIT_MODULE, fd, b"", 0):
+    if libc.syscall(FINIT_MODULE, fd, b"", 0) and ctypes.get_errno() != errno.EEXIST:
         raise OSError(ctypes.get_errno(), "finit_module")
     found = os.path.exists("/sys/kernel/btf/dummy")
     libc.syscall(DELETE_MODULE, b"dummy", os.O_NONBLOCK)

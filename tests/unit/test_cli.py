@@ -88,7 +88,7 @@ def test_out_writes_a_file(tmp_path):
 def test_maps_are_left_open_and_said():
     done = bpfasm("asm", "examples/chowncount.py:seed")
     assert done.returncode == 0
-    assert done.stderr == b"note: map seed_counts at slot 3 is left as fd 0: load() fills it in\n"
+    assert done.stderr == b"note: map seed_counts at slot 3 is left as 0: load() fills it in\n"
     # The seed of every introduction: key on the stack, lookup, test, atomic add, exit.
     assert done.stdout.decode().split() == [
         "620afcff00000000",

@@ -11,14 +11,18 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps_refused, memlock, needs, owner, programs, refused
+from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
 from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
 from bpfasm.kernel.verdict import Verdict
 from bpfasm.kernel.words import errno_name, map_type, object_name, prog_type
 from bpfasm.syscall import system, tracefs
+from bpfasm.syscall.bpf import RunError
+from bpfasm.syscall.probe import commands
+from bpfasm.syscall.probe.answer import no, yes
 from bpfasm.uapi import bpf, capability
 
 LAB = "add `--on 6.1`: the lab runs it on Debian's 6.1 kernel, in QEMU, without root"
@@ -39,6 +43,7 @@ def test_importing_is_light():
 def test_names_of_numbers():
     assert errno_name(errno.EINVAL) == "EINVAL"
     assert errno_name(524) == "ENOTSUPP"
+    assert errno_name(95) == "EOPNOTSUPP"
     assert errno_name(9999) == "errno 9999"
     assert map_type(1) == "BPF_MAP_TYPE_HASH"
     assert map_type(bpf.BPF_MAP_TYPE_CGROUP_STORAGE) == "BPF_MAP_TYPE_CGROUP_STORAGE"
@@ -54,32 +59,6 @@ def test_names_of_objects(name, kept):
     assert object_name(name) == kept
 
 
-# Who owns it
-
-
-def test_a_tag_carries_its_owner():
-    me = owner.this_process()
-    assert me.pid == os.getpid()
-    assert me.alive() is True
-    tag = me.tag()
-    assert owner.owner_of(tag) == me
-    assert tag != me.tag()
-    assert len(tag) < 64
-    assert tag.replace("_", "a").isalnum()
-
-
-def test_the_dead_and_the_unseen():
-    me = owner.this_process()
-    assert me.replace(start_time=me.start_time + 1).alive() is False  # the pid was given out again
-    assert me.replace(pid=1 << 22).alive() is False
-    assert me.replace(namespace=1).alive() is None  # another container's
-
-
-@pytest.mark.parametrize("tag", ["", "bpfasm", "bpfasm_1_2_3", "bpfasm_a_2_3_ff", "kprobes", "libbpf_1_2_3_ff"])
-def test_tags_of_others(tag):
-    assert owner.owner_of(tag) is None
-
-
 # Privilege
 
 
@@ -87,14 +66,15 @@ def test_tags_of_others(tag):
 def machine(monkeypatch):
     """A machine on which everything is allowed; give what is to be otherwise."""
 
-    def become(caps=(1 << 41) - 1, uid=0, lockdown="", userns=False, seccomp=0, memlock=(-1, -1), version=(6, 1)):
+    def become(caps=(1 << 41) - 1, uid=0, lockdown="", userns=False, filtered=None, memlock=(-1, -1), counted=False):
         monkeypatch.setattr(system, "capabilities", lambda: caps)
         monkeypatch.setattr(os, "geteuid", lambda: uid)
         monkeypatch.setattr(system, "lockdown", lambda: lockdown)
         monkeypatch.setattr(system, "in_user_namespace", lambda: userns)
-        monkeypatch.setattr(system, "seccomp", lambda: seccomp)
+        monkeypatch.setattr(system, "seccomp", lambda: 0 if filtered is None else 2)
+        monkeypatch.setattr(privilege, "filtered", lambda: dict.fromkeys(filtered, errno.EPERM))
         monkeypatch.setattr(system, "memlock_limit", lambda: memlock)
-        monkeypatch.setattr(system, "version", lambda: version)
+        monkeypatch.setattr(privilege, "counts_locked_memory", lambda: counted)
 
     become()
     return become
@@ -131,12 +111,16 @@ def test_needs_of_programs(type, needed):
         ({"userns": True}, "privilege",
          "it: the capabilities of this process hold in its user namespace only, as in a rootless container",
          f"run it as root of the machine, or {LAB}"),
-        ({"seccomp": 2}, "seccomp", "it: refused, and a seccomp filter is on this process, as in a container",
+        ({"filtered": ["bpf", "perf_event_open"]}, "seccomp",
+         "it: a seccomp filter on this process refuses bpf(2) and perf_event_open(2), as in a container",
          f"allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), or {LAB}"),
-        ({"memlock": (65536, 65536), "version": (5, 10)}, "memlock",
-         "it: kernels before 5.11 count it as locked memory, which is limited to 65536 bytes here",
+        ({"filtered": []}, "privilege",
+         "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
+         f"a security module may forbid it: see dmesg; or {LAB}"),
+        ({"memlock": (65536, 65536), "counted": True}, "memlock",
+         "it: this kernel counts it as locked memory, and the limit is 65536 bytes for all that this user has loaded",
          f"raise the limit (as root): ulimit -l unlimited, or {LAB}"),
-        ({"memlock": (65536, 65536), "version": (6, 1)}, "privilege",
+        ({"memlock": (65536, 65536)}, "privilege",
          "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
          f"a security module may forbid it: see dmesg; or {LAB}"),
     ],
@@ -204,7 +188,7 @@ def refusal(number, log="", program=CHOWN, slots=2):
         (errno.E2BIG, 0, KernelError, "prog was not loaded: it has no instructions"),
         (errno.E2BIG, 1_000_001, KernelError,
          "prog was not loaded: it has 1000001 slots, and the kernel takes 1000000"),
-        (errno.E2BIG, 2, FeatureMissing, "does not know a field it was given (E2BIG)"),
+        (errno.E2BIG, 2, FeatureMissing, "does not know a field that it was given (E2BIG)"),
         (errno.EAGAIN, 2, KernelError, "prog was not loaded: signals interrupted the verifier 6 times"),
         (errno.EBADF, 2, KernelError, "prog was not loaded: it refers to a map or program that is not open"),
         (errno.ENOMEM, 2, KernelError, "prog was not loaded: the kernel has no memory for it"),
@@ -229,7 +213,38 @@ def test_unprivileged_programs_are_shorter(machine):
 
 def test_a_type_that_wants_a_target():
     error = refusal(errno.EINVAL, program=CHOWN.replace(type=BPF_PROG_TYPE_TRACING))
-    assert "BPF_PROG_TYPE_TRACING is loaded for one function of the kernel" in error.what
+    assert "BPF_PROG_TYPE_TRACING is loaded for a kernel function, a tracepoint, or" in error.what
+    assert error.do == 'name it, as in Program(..., attach_btf="vfs_read", expected_attach_type=BPF_TRACE_FENTRY)'
+
+
+@pytest.mark.parametrize("number", [errno.E2BIG, errno.EINVAL])
+def test_fields_that_are_too_new(number, monkeypatch):
+    known = {"fd_array": no("", ""), "core_relos": yes(""), "prog_token_fd": no("", "")}
+    monkeypatch.setattr(commands, "field", lambda command, name: known[name])
+    # The type is one that every kernel has, so that the fields are what is left.
+    program = CHOWN.replace(type=BPF_PROG_TYPE_SOCKET_FILTER)
+    given = {"insn_cnt": 2, "fd_array": 1, "core_relos": 1, "prog_token_fd": 3, "signature": 0}
+    error = refused._unread(link(program), given, number)
+    assert (type(error), error.rule) == (FeatureMissing, "attr-field")
+    assert error.what.endswith(
+        f"does not know fd_array (of Linux 5.14) and prog_token_fd (of Linux 6.9): {errno_name(number)}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        (0, KernelError, "takes an expected_attach_type of its own, and none was given"),
+        (BPF_XDP, KernelError, "takes an expected_attach_type of its own, and BPF_XDP was given"),
+        (4000, KernelError, "and 4000 was given"),
+        (BPF_CGROUP_GETSOCKOPT, FeatureMissing, "has no attach type BPF_CGROUP_GETSOCKOPT for"),
+    ],
+)
+def test_attach_types_that_are_not_a_types_own(given, kind, words):
+    error = refused._attach_type("prog was not loaded", TYPES[BPF_PROG_TYPE_CGROUP_SOCKOPT], given)
+    assert (type(error), error.rule) == (kind, "attach-type")
+    assert words in error.what
+    assert error.do
 
 
 def test_an_interrupted_verifier_has_not_refused(machine):
@@ -258,22 +273,60 @@ def test_the_second_slot_of_a_wide_instruction_has_its_line():
     assert error.source == program.insns[0].source
 
 
-@pytest.mark.parametrize(
-    ("number", "words"),
-    [
-        (524, "programs of type BPF_PROG_TYPE_KPROBE have no test run"),
-        (errno.EOPNOTSUPP, "programs of type BPF_PROG_TYPE_KPROBE have no test run"),
-        (errno.EINVAL, "the test run of prog (BPF_PROG_TYPE_KPROBE) does not take these arguments"),
-        (errno.ENOSPC, "prog made the packet more than 4096 bytes longer"),
-        (errno.EIO, "the test run of prog failed: EIO"),
-    ],
-)
-def test_runs(number, words):
-    class Loaded:
-        name, program = "prog", CHOWN
+def ran(number, type=BPF_PROG_TYPE_XDP, given=(), size=0):
+    """Return the error of a test run."""
 
-    error = programs._no_run(Loaded(), number)
-    assert (error.errno, error.what) == (number, words)
+    class Prog:
+        name = "prog"
+
+    program, error = Prog(), RunError(number, "BPF_PROG_TEST_RUN")
+    program.type, error.data_size_out = type, size
+    return testrun_refused.refused(program, error, set(given), 4160)
+
+
+KPROBE, SOCKET, XDP = BPF_PROG_TYPE_KPROBE, BPF_PROG_TYPE_SOCKET_FILTER, BPF_PROG_TYPE_XDP
+
+
+@pytest.mark.parametrize(
+    ("number", "type", "given", "what", "do"),
+    [
+        (524, KPROBE, ["data"], "programs of type BPF_PROG_TYPE_KPROBE have no test run", "with a test run: SOCKET_"),
+        (errno.EOPNOTSUPP, BPF_PROG_TYPE_STRUCT_OPS, [],
+         "prog has no test run: of BPF_PROG_TYPE_STRUCT_OPS, struct bpf_dummy_ops alone has a test run, since 5.17",
+         "attach it"),
+        (errno.EFAULT, BPF_PROG_TYPE_TRACING, [],
+         "prog has no test run: of BPF_PROG_TYPE_TRACING, fentry, fexit and modify return have a test run",
+         "attach it"),
+        (errno.EINVAL, KPROBE, ["data"], "the test run of prog (BPF_PROG_TYPE_KPROBE) does not take these arguments",
+         "not known to have a test run"),
+        (errno.EINVAL, 4000, ["data"], "the test run of prog (BPF_PROG_TYPE_4000) does not take these arguments",
+         "not known to have a test run"),
+        (errno.EINVAL, SOCKET, [], "the test run of a BPF_PROG_TYPE_SOCKET_FILTER program needs packet data",
+         "at least an Ethernet header (14 bytes)"),
+        (errno.EINVAL, SOCKET, ["data", "cpu"],
+         "the test run of a BPF_PROG_TYPE_SOCKET_FILTER program takes no cpu", "14 bytes"),
+        (errno.EINVAL, BPF_PROG_TYPE_RAW_TRACEPOINT, ["data", "repeat"],
+         "the test run of a BPF_PROG_TYPE_RAW_TRACEPOINT program takes no packet data and no repeat", "ctx is all"),
+        (errno.EINVAL, XDP, ["data"], "the test run of prog (BPF_PROG_TYPE_XDP) does not take these arguments",
+         "data is at least 14 bytes"),
+        (errno.ENOSPC, XDP, ["data"], "prog made the packet 9000 bytes long, and there is room for 4160",
+         "give the test run room=9000"),
+        (errno.EAGAIN, XDP, ["data"], "the test run of prog was interrupted by signals 6 times", "less often"),
+        (errno.EINTR, XDP, ["data"], "the test run of prog was interrupted by signals 6 times", "less often"),
+        (errno.ENXIO, BPF_PROG_TYPE_RAW_TRACEPOINT, ["cpu"], "the test run of prog cannot be on that CPU", "online"),
+        (errno.EMSGSIZE, XDP, ["data"], "the packet for the test run of prog is too long", "at least 14 bytes"),
+        (errno.EAFNOSUPPORT, BPF_PROG_TYPE_SK_LOOKUP, ["ctx"], "the test run of prog does not take this ctx",
+         "family"),
+        (errno.E2BIG, XDP, ["live"], "the test run of prog was given more than it takes", "256"),
+        (errno.EIO, XDP, [], "the test run of prog failed: EIO", ""),
+    ],
+)  # fmt: skip
+def test_runs(number, type, given, what, do):
+    error = ran(number, type, given, size=9000)
+    assert error.errno == number
+    assert error.what.startswith(what)
+    assert do in error.do
+    assert error.rule == "test-run"
 
 
 # Maps
@@ -308,12 +361,69 @@ def test_maps_that_are_not_permitted(machine):
         (errno.ENOENT, "BPF_MAP_UPDATE_ELEM", "table does not have this key, and the flag BPF_EXIST was given"),
         (errno.EPERM, "BPF_MAP_UPDATE_ELEM", "table does not allow BPF_MAP_UPDATE_ELEM from user space"),
         (errno.ENOMEM, "BPF_MAP_UPDATE_ELEM", "the kernel has no memory for another element of table"),
-        (524, "BPF_MAP_LOOKUP_ELEM", "table: BPF_MAP_LOOKUP_ELEM failed with ENOTSUPP"),
+        (errno.EBUSY, "BPF_MAP_UPDATE_ELEM", "table is in use by another CPU (EBUSY)"),
+        (errno.EINVAL, "BPF_MAP_UPDATE_ELEM", "table does not take this key, value or flag (EINVAL)"),
+        (errno.ERANGE, "BPF_MAP_UPDATE_ELEM", "table was given a CPU that this machine does not have"),
+        (errno.EIO, "BPF_MAP_LOOKUP_ELEM", "table: BPF_MAP_LOOKUP_ELEM failed with EIO"),
     ],
 )
 def test_elements(number, call, what):
     error = maps_refused.element_refused(SPEC, number, call)
-    assert (error.errno, error.what) == (number, what)
+    assert (error.errno, error.what, error.rule) == (number, what, "map-element")
+    assert error.do or number == errno.EIO
+
+
+@pytest.mark.parametrize(
+    ("spec", "number", "what", "do"),
+    [
+        (Queue("q", value=u32, max_entries=2), errno.E2BIG, "q is full: it holds max_entries = 2 values", "EXIST"),
+        (ArrayMap("a", value=u32, max_entries=2), errno.E2BIG, "a has no such key: an array's keys are 0", "larger"),
+        (ProgArray("p", max_entries=2), errno.EBADF, "p did not take this program (EBADF)", "program of the type"),
+        (TaskStorage("t", value=u32), errno.ENOENT, "t was given a pidfd that is gone", "again"),
+        (TaskStorage("t", value=u32), errno.EBADF, "t did not take this pidfd (EBADF)", "its keys are each the"),
+        (SockMap("s", max_entries=1), errno.EINVAL, "s did not take this socket (EINVAL)", "connected"),
+        (ReuseportSockArray("r", max_entries=1), errno.EINVAL, "r did not take this socket (EINVAL)", "REUSEPORT"),
+        (CpuMap("c", max_entries=1), errno.ENODEV, "c was given a CPU that this machine does not have", "it has "),
+        (CpuMap("c", max_entries=1), errno.EOVERFLOW, "c: a CPU's queue holds 16384 packets at most", "smaller"),
+        (DevMap("d", max_entries=1), errno.EINVAL, "d did not take this interface or program", "if_nametoindex"),
+        (LpmTrie("l", key=8, value=u32, max_entries=1), errno.ENOSPC, "l is full: it holds max_entries = 1", "LRU"),
+    ],
+)  # fmt: skip
+def test_elements_of_some_types(spec, number, what, do):
+    error = maps_refused.element_refused(spec, number, "BPF_MAP_UPDATE_ELEM")
+    assert error.errno == number
+    assert error.what.startswith(what)
+    assert do in error.do
+
+
+def test_a_cookie_that_does_not_fit():
+    spec = SockMap("s", max_entries=1).replace(value=u32)
+    assert "a socket's cookie has 8" in maps_refused.element_refused(spec, errno.ENOSPC, "BPF_MAP_LOOKUP_ELEM").what
+
+
+def test_a_command_that_this_kernel_does_not_have():
+    error = maps_refused.element_refused(SPEC, 524, "BPF_MAP_LOOKUP_AND_DELETE_ELEM")
+    assert isinstance(error, FeatureMissing)
+    assert error.rule == "no-map-command"
+    assert "has no BPF_MAP_LOOKUP_AND_DELETE_ELEM for maps of type BPF_MAP_TYPE_HASH" in error.what
+
+
+@pytest.mark.parametrize(
+    ("number", "frozen", "what"),
+    [
+        (errno.EBUSY, True, "table is frozen already"),
+        (errno.EBUSY, False, "table was not frozen: it is memory that somebody may write, or being written"),
+        (524, False, "table was not frozen: its values have a lock or timer"),
+        (errno.EIO, False, "table was not frozen: EIO"),
+    ],
+)
+def test_maps_that_were_not_frozen(monkeypatch, number, frozen, what):
+    class Loaded:
+        spec, fd = SPEC, -1
+
+    monkeypatch.setattr(maps_info, "frozen", lambda fd: frozen)
+    error = maps_refused.not_frozen(Loaded(), number)
+    assert (error.errno, error.what, error.rule) == (number, what, "map-freeze")
 
 
 # Kprobes

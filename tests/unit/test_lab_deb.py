@@ -68,7 +68,7 @@ def entries(top: Path) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("packed", ["xz", "none"])
+@pytest.mark.parametrize("packed", ["xz", "gzip", "none"])
 def test_it_is_what_dpkg_deb_makes(packed: str, tmp_path):
     if shutil.which("dpkg-deb") is None:
         pytest.skip("dpkg-deb is not installed")

@@ -2,9 +2,13 @@
 
 import pytest
 
+import bpfasm.asm
 from bpfasm.asm import *
+from bpfasm.asm.syntax import kernel, macro
+from bpfasm.asm.variables import sections
 from bpfasm.errors import LabelError, LinkError
 from bpfasm.isa.insn import decode
+from bpfasm.isa.match import form_of
 
 KPROBE = BPF_PROG_TYPE_KPROBE
 NOP = BPF_MOV64_IMM(R0, 0)
@@ -240,7 +244,7 @@ def test_what_cannot_be_resolved_is_refused():
         with pytest.raises(LinkError) as caught:
             assemble(program(Insn(BPF_JMP | BPF_JA, **fields)))
         assert caught.value.rule == "unlinked"
-        assert caught.value.do == "link() knows labels, maps and subprograms"
+        assert caught.value.do == "link() knows labels, maps, variables, subprograms and kernel functions"
 
 
 def test_every_instruction_keeps_its_line():
@@ -248,3 +252,74 @@ def test_every_instruction_keeps_its_line():
     before = [item.source for item in prog.insns if isinstance(item, Insn)]
     assert [insn.source for insn in link(prog, Target({"counts": 3})).insns] == before
     assert before[0][0] == __file__
+
+
+# Kernel functions
+
+LOCK, OWN = kfunc("bpf_rcu_read_lock"), kfunc("own", "module")
+
+
+def test_a_kernel_function_becomes_the_number_it_has_in_the_target():
+    body = [BPF_CALL_KFUNC(0, LOCK), BPF_CALL_KFUNC(0, OWN), BPF_CALL_KFUNC(0, LOCK), EXIT]
+    assembled = assemble(program(*body))
+    assert assembled.kfuncs == (LOCK, OWN)
+    assert assembled.maps == ()
+    result = link(assembled, Target(kfuncs={LOCK: (0, 71402), OWN: (1, 5)}))
+    assert [(insn.off, insn.imm) for insn in result.insns[:3]] == [(0, 71402), (1, 5), (0, 71402)]
+    assert result.insns[0] == BPF_CALL_KFUNC(0, 71402)
+    assert result.unresolved == ()
+
+
+def test_without_a_target_a_kernel_function_is_0_and_unresolved():
+    spec = counts()
+    body = [BPF_LD_MAP_FD(R1, spec), BPF_CALL_KFUNC(0, LOCK), EXIT]
+    result = link(program(*body))
+    assert result.unresolved == ((0, spec), (2, LOCK))
+    assert result.insns[1].imm == 0
+    assert link(program(*body), Target(map_fds={"counts": 5})).unresolved == ((2, LOCK),)
+    assert link(program(*body), Target(kfuncs={LOCK: (0, 7)})).unresolved == ((0, spec),)
+
+
+def test_a_kernel_function_in_text():
+    call = BPF_CALL_KFUNC(0, LOCK)
+    assert kernel.text(call, form_of(call)) == "(85) call kernel-function#bpf_rcu_read_lock"
+    for insn in (call, BPF_CALL_KFUNC(0, OWN), BPF_CALL_KFUNC(2, 71402)):
+        text = macro.text(insn, form_of(insn))
+        assert eval(text, vars(bpfasm.asm)) == insn
+    raw = BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, LOCK)
+    assert raw == call
+
+
+# Variables
+
+
+def test_variables_have_places():
+    small, large, const = Global("small", u8, 1), Global("large", u64, 2), Global("const", u32, 3, const=True)
+    program = Program("prog", BPF_PROG_TYPE_XDP, [
+        BPF_LD_MAP_VALUE(R1, small, 0),
+        BPF_LD_MAP_VALUE(R1, large, 4),
+        BPF_LD_MAP_VALUE(R1, const, 0),
+        BPF_LD_MAP_VALUE(R1, small, 0),
+        BPF_EXIT_INSN(),
+    ])  # fmt: skip
+    assembled = assemble(program)
+    assert assembled.globals == (small, large, const)
+    assert assembled.maps == ()
+    data, rodata = sections(assembled.globals, {large: 7})
+    assert (data.name, data.value.places) == (".data", ((small, 0), (large, 8)))
+    assert (rodata.name, rodata.value.places) == (".rodata", ((const, 0),))
+    assert (data.flags, rodata.flags) == (BPF_F_MMAPABLE, BPF_F_MMAPABLE | BPF_F_RDONLY_PROG)
+    assert data.value.pack(data.initial[0]) == b"\1\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0"
+    assert link(program).unresolved == ((0, small), (2, large), (4, const), (6, small))
+    places = {small: (".data", 0), large: (".data", 8), const: (".rodata", 0)}
+    done = link(program, Target(map_fds={".data": 5, ".rodata": 6}, globals=places))
+    loads = [(insn.src_reg, insn.imm, insn.imm2) for insn in done.insns[:4]]
+    assert loads == [(2, 5, 0), (2, 5, 12), (2, 6, 0), (2, 5, 0)]
+    assert done.unresolved == ()
+
+
+def test_a_variable_prints_by_its_name():
+    insn = BPF_LD_MAP_VALUE(R1, Global("limit", u64), 4)
+    form = form_of(insn)
+    assert kernel.text(insn, form) == "(18) r1 = limit+4"
+    assert macro.text(insn, form) == "BPF_LD_MAP_VALUE(BPF_REG_1, limit, 4)"

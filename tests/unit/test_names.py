@@ -32,9 +32,14 @@ def test_upper_case_is_the_kernels():
 def test_the_rest_is_ours():
     ours = {name for name in EXPORTED if not from_a_header(name)}
     assert ours == {
-        "ArrayMap", "Assembled", "HashMap", "Insn", "Kprobe", "Label", "Linked", "MapSpec", "PerCpuArrayMap",
-        "PerCpuHashMap", "Program", "Record", "StackLayout", "Subprog", "Target", "assemble", "chars", "kprobe",
-        "kretprobe", "label", "link", "pad", "raw", "s16", "s32", "s64", "s8", "u16", "u32", "u64", "u8",
+        "Arena", "ArrayMap", "ArrayOfMaps", "Assembled", "BloomFilter", "CgroupArray", "CgroupStorage",
+        "CgrpStorage", "CpuMap", "DevMap", "DevMapHash", "Global", "HashMap", "HashOfMaps", "InodeStorage", "Insn",
+        "InsnArray", "Kfunc", "Kprobe", "Label", "Linked", "LpmTrie", "LruHashMap", "LruPerCpuHashMap", "MapSpec",
+        "PerCpuArrayMap", "PerCpuCgroupStorage", "PerCpuHashMap", "PerfEventArray", "ProgArray", "Program", "Queue",
+        "RHash", "Record", "ReuseportSockArray", "RingBuf", "SkStorage", "SockHash", "SockMap", "Stack",
+        "StackLayout", "StackTrace", "Subprog", "Target", "TaskStorage", "UserRingBuf", "XskMap", "array",
+        "assemble", "chars", "ipv4_prefix", "ipv6_prefix", "kfunc", "kprobe", "kretprobe", "label", "link",
+        "lpm_key", "pad", "raw", "s16", "s32", "s64", "s8", "spin_lock", "timer", "u16", "u32", "u64", "u8",
     }  # fmt: skip
 
 

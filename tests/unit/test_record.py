@@ -1,5 +1,7 @@
 """Records, stack layouts and types: sizes, offsets and bytes, against Python's own struct."""
 
+import copy
+import pickle
 import struct
 
 import pytest
@@ -170,6 +172,37 @@ def test_a_value_that_does_not_fit_is_refused(field):
         Event(**{**VALUES, field: bad[field]}).to_bytes()
 
 
+def test_a_record_holds_its_fields_and_nothing_else():
+    event = Event(**VALUES)
+    event.pid = 8
+    assert event.pid == 8
+    assert event == Event(**{**VALUES, "pid": 8})
+    with pytest.raises(AttributeError):
+        event.pdi = 9
+    assert not hasattr(event, "__dict__")
+
+
+def test_a_field_is_the_classs_and_a_value_the_records():
+    assert isinstance(Event.pid, Field)
+    assert Event(**VALUES).pid == 7
+    with pytest.raises(AttributeError, match=r"Event\.pid is a field: it can be set in a record only"):
+        Event.pid = 5
+    assert [field.name for field in Event.fields][:2] == ["ts", "pid"]
+    assert getattr(Event, "pid") is Event.fields[1]  # noqa: B009
+
+
+def test_records_are_copied_and_pickled():
+    event = Event(**VALUES)
+    assert copy.copy(event) == copy.deepcopy(event) == event
+
+    class Plain(Record):
+        a = u8()
+
+    Plain.__qualname__ = "Plain"
+    globals()["Plain"] = Plain
+    assert pickle.loads(pickle.dumps(Plain(a=5))).a == 5
+
+
 def test_an_empty_record_is_nothing():
     class Nothing(Record):
         """No fields."""
@@ -228,7 +261,7 @@ def test_a_map_is_declared(spec, type, per_cpu, key_size):
 
 @pytest.mark.parametrize("name", enum_bpf_map_type)
 def test_a_map_is_per_cpu_by_its_type(name):
-    spec = MapSpec("m", getattr(bpf, name), 4, 8, 1)
+    spec = MapSpec.as_is(name="m", type=getattr(bpf, name), key=4, value=8, max_entries=1)
     assert spec.per_cpu is ("PERCPU" in name)
 
 

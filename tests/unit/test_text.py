@@ -57,9 +57,6 @@ def test_the_text_of(insn, in_kernel, in_macro):
 @pytest.mark.parametrize(
     "insn",
     [
-        BPF_JMP_A("out"),
-        BPF_JMP_IMM(BPF_JEQ, R0, 0, Label("out")),
-        BPF_CALL_REL(Subprog("f", [BPF_EXIT_INSN()])),
         BPF_LD_IMM64_RAW_FULL(R1, BPF_PSEUDO_FUNC, 0, 0, "f", 0),
         BPF_RAW_INSN(BPF_ALU64 | BPF_MOV | BPF_K, R1, 0, 0, COUNTS),
         BPF_RAW_INSN(BPF_JMP | BPF_JEQ, R1, 0, 0, COUNTS),

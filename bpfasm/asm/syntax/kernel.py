@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.variables import Global
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
@@ -20,8 +22,10 @@ HELPERS = {number: name.replace("BPF_FUNC_", "bpf_", 1) for number, name in name
 
 
 def _imm64(insn: Insn) -> str:
-    """Return both halves as one number, or the map that stands there before the program is linked."""
+    """Return both halves as one number, or the map or variable that stands there before the program is linked."""
     imm, high = insn.imm, insn.imm2
+    if isinstance(imm, Global):
+        return f"{imm.name}+{high}"
     if isinstance(imm, MapSpec):
         return f"map[{imm.name}][0]+{high}" if insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE else f"map[{imm.name}]"
     return f"{(high & U32) << 32 | (imm & U32):#x}"
@@ -39,7 +43,7 @@ ROLES: Roles = {
     "cast": ("%s", lambda insn: f"{insn.imm >> 16 & 0xFFFF}, {insn.imm & 0xFFFF}"),
     "imm64": ("%s", _imm64),
     "helper": ("%s", lambda insn: f"{HELPERS.get(insn.imm, 'unknown')}#{insn.imm}"),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", lambda insn: insn.imm.name if isinstance(insn.imm, Kfunc) else insn.imm),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.program import Subprog
+from bpfasm.asm.symbols import Label, Mark, label_text
 from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.variables import Global
+from bpfasm.isa.match import form_of
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
+    from bpfasm.asm.program import Item
     from bpfasm.asm.syntax import Roles
     from bpfasm.isa.form import Form
     from bpfasm.isa.insn import Insn
@@ -21,10 +27,24 @@ HELPERS = names(bpf, "bpf_func_id")
 
 
 def _map(insn: Insn) -> Any:
-    if isinstance(insn.imm, MapSpec):
+    if isinstance(insn.imm, MapSpec | Global):
         return insn.imm.name
     if insn.imm < 0:
         raise ValueError
+    return insn.imm
+
+
+def _target(operand: Any) -> Any:
+    """Return where a jump or call goes, as it is written."""
+    if isinstance(operand, Subprog):
+        return operand.name
+    return label_text(operand) if isinstance(operand, str | Label) else operand
+
+
+def _kfunc(insn: Insn) -> Any:
+    if isinstance(insn.imm, Kfunc):
+        module = f', "{insn.imm.module}"' if insn.imm.module else ""
+        return f'kfunc("{insn.imm.name}"{module})'
     return insn.imm
 
 
@@ -32,10 +52,10 @@ ROLES: Roles = {
     "dst": ("BPF_REG_%d", 1),
     "src": ("BPF_REG_%d", 2),
     "off": ("%d", 3),
-    "jump": ("%d", 3),
+    "jump": ("%s", lambda insn: _target(insn.off)),
     "module": ("%d", 3),
-    "jump32": ("%d", 4),
-    "callee": ("%d", 4),
+    "jump32": ("%s", lambda insn: _target(insn.imm)),
+    "callee": ("%s", lambda insn: _target(insn.imm)),
     "func": ("%d", 4),
     "imm": ("%d", 4),
     "cmp": ("%d", 4),
@@ -47,7 +67,7 @@ ROLES: Roles = {
     "btf_id": ("%d", 4),
     "btf_fd": ("%d", 6),
     "helper": ("%s", lambda insn: HELPERS.get(insn.imm, insn.imm)),
-    "kfunc": ("%d", 4),
+    "kfunc": ("%s", _kfunc),
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}
@@ -65,3 +85,10 @@ def text(insn: Insn, form: Form | None) -> str:
     except (TypeError, ValueError):
         # What is not linked has no number yet; a number that no fd has is none that BPF_LD_MAP_FD takes.
         return data(insn)
+
+
+def body(items: Iterable[Item]) -> str:
+    """Return a body as it is written, one macro or label a line, before it is linked."""
+    return "\n".join(
+        f"label({label_text(item.label)})" if isinstance(item, Mark) else text(item, form_of(item)) for item in items
+    )

@@ -1,0 +1,123 @@
+"""``Global``: a variable of a program, which user space sets before it is loaded and reads and writes after.
+
+>>> from bpfasm.asm import *
+>>> limit = Global("limit", u32, 100)
+>>> program = Program("prog", BPF_PROG_TYPE_XDP, [
+...     BPF_LD_MAP_VALUE(R1, limit, 0),
+...     BPF_LDX_MEM(BPF_W, R0, R1, 0),
+...     BPF_EXIT_INSN(),
+... ])
+>>> sections(assemble(program).globals)
+(<map .data>,)
+"""
+
+from __future__ import annotations
+
+from bpfasm.asm.maps import ArrayMap
+from bpfasm.asm.types import size_of_type
+from bpfasm.errors import MapError
+from bpfasm.isa.where import outside
+from bpfasm.uapi.bpf import BPF_F_MMAPABLE, BPF_F_RDONLY_PROG
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from bpfasm.asm.maps import MapSpec
+
+
+class Global(Value):
+    """A variable: BPF_LD_MAP_VALUE(R1, limit, 0) loads its address, a load or store the rest.
+
+    ``type`` is that of a map's value; ``init`` what it holds when the program is loaded, zeros where it is None. A
+    ``const`` one is known to the verifier, which drops what can never run; the others change while the program runs.
+    """
+
+    name: str
+    type: Any
+    init: Any = None
+    const: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.name.isidentifier() and self.name.isascii()) or not size_of_type(self.type):
+            raise MapError(
+                f"{self.name!r} cannot be a variable of {size_of_type(self.type)} bytes",
+                "a variable has a name as in C, and one byte at least",
+                source=outside(),
+                rule="global-name",
+            )
+        self.pack(self.init)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return size_of_type(self.type)
+
+    @property
+    def section(self) -> str:
+        """The map it is in, by the name that compilers give it."""
+        return ".rodata" if self.const else ".data"
+
+    def pack(self, value: Any) -> bytes:
+        """Return the bytes of a value, zeros for None. Raises RecordError for what does not fit."""
+        if value is None:
+            return bytes(self.size)
+        from bpfasm.asm.codec import codec_of
+
+        return codec_of(self.type, f"the variable {self.name}").pack(value)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.const))
+
+    def __repr__(self) -> str:
+        return f"<global {self.name}>"
+
+
+class Section(Value):
+    """The variables of a section, each at its offset: the type of its map's one value."""
+
+    name: str
+    places: tuple[tuple[Global, int], ...]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        variable, offset = self.places[-1]
+        return offset + variable.size
+
+    @property
+    def format(self) -> str:
+        """Its bytes, for ``struct``."""
+        return f"{self.size}s"
+
+    def pack(self, values: dict[Global, Any]) -> bytes:
+        """Return the bytes of the section; what has no value keeps that of its declaration."""
+        data = bytearray(self.size)
+        for variable, offset in self.places:
+            data[offset : offset + variable.size] = variable.pack(values.get(variable, variable.init))
+        return bytes(data)
+
+    def unpack(self, data: bytes) -> bytes:
+        """Return the bytes."""
+        return bytes(data)
+
+
+def sections(variables: Iterable[Global], values: dict[Global, Any] | None = None) -> tuple[MapSpec, ...]:
+    """Return the maps that hold variables: ``.data``, and ``.rodata`` for the const ones; without any, none.
+
+    ``values`` are what they hold at first, where it is not what they were declared with.
+    """
+    found: dict[str, list[tuple[Global, int]]] = {}
+    for variable in variables:
+        places = found.setdefault(variable.section, [])
+        end = places[-1][1] + places[-1][0].size if places else 0
+        align = getattr(variable.type, "align", 8)
+        places.append((variable, -(-end // align) * align))
+    return tuple(_map(Section(name, tuple(places)), values or {}) for name, places in found.items())
+
+
+def _map(section: Section, values: dict[Global, Any]) -> MapSpec:
+    flags = BPF_F_MMAPABLE | (BPF_F_RDONLY_PROG if section.name == ".rodata" else 0)
+    return ArrayMap(section.name, value=section, max_entries=1, flags=flags, initial={0: values})

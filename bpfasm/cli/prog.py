@@ -1,0 +1,133 @@
+"""``bpfasm prog``: the programs in the kernel, whoever loaded them."""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text, selector
+from bpfasm.cli.options import write
+from bpfasm.errors import FeatureMissing, InputError
+from bpfasm.kernel import select
+from bpfasm.kernel.dump import assembled_of, dump, full_name
+from bpfasm.kernel.info import jited, prog_info
+from bpfasm.views import documents, object_documents, objects
+from bpfasm.views.dump import native_document, native_functions, native_lines, xlated_lines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Callable
+    from typing import Any
+
+    from bpfasm.kernel.dump import Dump
+
+
+def main(argv: list[str]) -> int:
+    """Run ``bpfasm prog``."""
+    parser = ObjectParser(
+        "prog",
+        "List the programs in the kernel, or dump one: as the verifier left it (xlated), or native (jited).",
+        """
+  bpfasm prog list
+  bpfasm prog dump xlated id 12
+""",
+        """
+  bpfasm prog {list|show} [PROG]
+  bpfasm prog dump {xlated|jited} PROG [opcodes] [linum] [file FILE]
+""",
+    )
+    args, command, words = parse(parser, argv)
+    if command == "show":
+        found = (prog_info(opened.fd) for opened in chosen(parser, words))
+        if args.json:
+            return put_json(object_documents.progs((info, full_name(info)) for info in found), args)
+        return put_text((line for info in found for line in objects.prog_lines(info, full_name(info))), args)
+    if command == "dump":
+        return _dump(parser, words, args)
+    raise parser.refuse(f"prog has no command {command!r}: it has list, show and dump")
+
+
+def _dump(parser: ObjectParser, words: list[str], args: Namespace) -> int:
+    """Dump a program, translated or native."""
+    what = words.pop(0) if words else ""
+    if what not in ("xlated", "jited"):
+        raise parser.refuse(f"dump {what or 'nothing'}: it dumps xlated or jited")
+    wanted = selector(parser, words)
+    if wanted is None:
+        raise parser.refuse("dump needs a program: id N, tag HEX, name NAME or pinned PATH")
+    options = {"opcodes": False, "linum": False}
+    file = None
+    while words:
+        word = words.pop(0)
+        if word == "file" and words:
+            file = words.pop(0)
+        elif word in options:
+            options[word] = True
+        else:
+            raise parser.refuse(f"{word!r} is no part of a dump: it takes opcodes, linum, file FILE")
+    lines: list[str] = []
+    found: list[Any] = []
+    for number, opened in enumerate(select.matching("prog", *wanted)):
+        if file is not None and number:
+            raise _several(*wanted)
+        each = dump(opened.fd)
+        if number:
+            lines.append("")
+        if what == "xlated":
+            if file is not None:
+                write(each.code, file)
+            found.append(each)
+            lines += xlated_lines(each, **options)
+        else:
+            document, text = _native(each, jited(opened.fd), options, file)
+            found.append(document)
+            lines += text
+    if file is not None:
+        return 0
+    if args.json and what == "xlated":
+        return put_json(documents.programs(map(assembled_of, found), [each.names for each in found]), args)
+    if args.json and len(found) > 1:
+        raise _several(*wanted)
+    return put_json(found[0], args) if args.json else put_text(lines, args)
+
+
+def _several(how: str, what: str) -> InputError:
+    return InputError(f"several programs have the {how} {what}", "take one by its id", rule="several-programs")
+
+
+def _native(each: Dump, code: bytes, options: dict[str, bool], file: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Return native code as a document and as lines, or write its bytes to a file."""
+    if not code:
+        raise FeatureMissing(
+            f"{each.name} has no native code: it is interpreted",
+            "as root: sysctl net.core.bpf_jit_enable=1, and load it again",
+            rule="not-jited",
+        )
+    if file is not None:
+        write(code, file)
+        return {}, []
+    from bpfasm.native import disassemble
+
+    machine = os.uname().machine
+    functions = list(native_functions(each, code, lambda code, at: disassemble(code, at, machine)))
+    name_of = _symbols(each)
+    document = native_document(each, iter(functions), name_of, machine)
+    return document, list(native_lines(each, iter(functions), name_of, **options))
+
+
+def _symbols(each: Dump) -> Callable[[int], str]:
+    """Return what names an address: the program's own functions, then the kernel's."""
+    from bpfasm.syscall.kallsyms import Kallsyms
+
+    own = [
+        (address, size, each.names.functions.get(start, ""))
+        for address, size, start in zip(
+            each.info.ksyms, each.info.func_lens, sorted(each.names.functions), strict=False
+        )
+    ]
+    kernel = Kallsyms()
+
+    def name_of(address: int) -> str:
+        return next((name for at, size, name in own if at <= address < at + size), "") or kernel.name(address)
+
+    return name_of

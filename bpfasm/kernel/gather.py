@@ -1,0 +1,96 @@
+"""What belongs together: the programs, maps and variables that some programs and maps refer to."""
+
+from __future__ import annotations
+
+from bpfasm.asm.linker import assemble
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.program import Program
+from bpfasm.asm.variables import Global, Section, sections
+from bpfasm.errors import LinkError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+    from bpfasm.asm.linker import Assembled
+
+
+class Gathered:
+    """Programs laid out, in the order they were named or referred to, with the maps and variables that they use."""
+
+    def __init__(self, items: Iterable[Program | MapSpec], values: dict[Any, Any] | None = None) -> None:
+        """Follow the items. Raises LinkError for two different maps or variables of one name."""
+        self.assembled: list[Assembled] = []
+        self.specs: dict[str, MapSpec] = {}
+        self._programs: set[int] = set()
+        for item in items:
+            self._add(item)
+        variables: dict[str, Global] = {}
+        for variable in (each for program in self.assembled for each in program.globals):
+            if variables.setdefault(variable.name, variable) != variable:
+                raise LinkError(
+                    f"two different variables are called {variable.name}",
+                    "declare the variable once and use that, or give one of them another name",
+                    rule="global-twice",
+                )
+        self.variables = tuple(variables.values())
+        for spec in sections(self.variables, _by_variable(variables, values or {})):
+            self._add(spec)
+
+    def _add(self, item: Program | MapSpec) -> None:
+        if isinstance(item, Program):
+            if id(item) not in self._programs:
+                self._programs.add(id(item))
+                if isinstance(item.attach_prog, Program):
+                    self._add(item.attach_prog)  # what it is attached to is loaded before it
+                self.assembled.append(assemble(item))
+                for spec in self.assembled[-1].maps:
+                    self._add(spec)
+            return
+        if self.specs.setdefault(item.name, item) != item:
+            raise LinkError(
+                f"two different maps are called {item.name}",
+                "declare the map once and use that, or give one of them another name",
+                rule="map-twice",
+            )
+        if self.specs[item.name] is item:
+            for other in _contents(item):
+                self._add(other)
+
+    @property
+    def places(self) -> dict[Global, tuple[str, int]]:
+        """Where each variable is: its map's name, and its offset."""
+        return {
+            variable: (spec.name, offset)
+            for spec in self.specs.values()
+            if isinstance(spec.value, Section)
+            for variable, offset in spec.value.places
+        }
+
+
+def refers(spec: MapSpec) -> bool:
+    """Tell whether what a map holds at first are programs or maps, which have to be loaded before."""
+    return next(_contents(spec), None) is not None
+
+
+def _contents(spec: MapSpec) -> Iterator[Program | MapSpec]:
+    initial = spec.initial
+    for value in initial.values() if isinstance(initial, dict) else initial:
+        if isinstance(value, Program | MapSpec):
+            yield value
+
+
+def _by_variable(variables: dict[str, Global], values: dict[Any, Any]) -> dict[Global, Any]:
+    """Return the values that variables are to have; they are given by variable or by name."""
+    found = {}
+    for key, value in values.items():
+        variable = variables.get(key.name if isinstance(key, Global) else key)
+        if variable is None or (isinstance(key, Global) and key != variable):
+            raise LinkError(
+                f"the programs have no variable {key.name if isinstance(key, Global) else key}",
+                f"they have {', '.join(variables) or 'none'}: declare it with Global, and use it in BPF_LD_MAP_VALUE",
+                rule="global-unknown",
+            )
+        found[variable] = value
+    return found

@@ -1,0 +1,116 @@
+"""The running kernel's own types, and those of its modules: names to numbers."""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.btf.read import Btf
+from bpfasm.errors import FeatureMissing, KernelError
+from bpfasm.kernel.words import IN_THE_LAB
+from bpfasm.syscall import bpf, system
+from bpfasm.uapi import btf as uapi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Where the kernel shows its types, a file for itself and one for each module.
+FILES = "/sys/kernel/btf"
+
+_vmlinux: list[Btf] = []
+
+#: What a kind is called in a message.
+_WORDS = {
+    uapi.BTF_KIND_FUNC: "function",
+    uapi.BTF_KIND_TYPEDEF: "tracepoint",
+    uapi.BTF_KIND_STRUCT: "struct",
+}
+
+
+def vmlinux() -> Btf:
+    """Return the kernel's types; read once a process. Raises FeatureMissing where it does not show them."""
+    if not _vmlinux:
+        try:
+            with open(f"{FILES}/vmlinux", "rb") as file:
+                _vmlinux.append(Btf(file.read()))
+        except OSError:
+            raise FeatureMissing(
+                f"this kernel ({system.release()}) has no BTF: it is built without CONFIG_DEBUG_INFO_BTF, "
+                f"or {FILES} is hidden",
+                IN_THE_LAB,
+                rule="no-btf",
+            ) from None
+    return _vmlinux[0]
+
+
+def module(name: str) -> Btf:
+    """Return the types of a module that is loaded, on top of the kernel's. Raises OSError where there is none."""
+    with open(f"{FILES}/{name}", "rb") as file:
+        return Btf(file.read(), vmlinux())
+
+
+def modules() -> list[str]:
+    """Return the modules that have types."""
+    return sorted(name for name in os.listdir(FILES) if name != "vmlinux")
+
+
+def find(name: str, kind: int, where: str = "") -> tuple[str, int]:
+    """Return the module that has a type, empty for the kernel itself, and the type's id.
+
+    Looked for in ``where`` alone if that is given (``vmlinux`` or a module), else in the kernel and then in each
+    module. Raises KernelError where there is none, or more than one.
+    """
+    for place in _places(where):
+        try:
+            types = module(place) if place else vmlinux()
+        except OSError:
+            continue  # the module was unloaded meanwhile, or is not there
+        ids = [id for id in types.find(name, kind) if id >= types.first_id or not place]
+        if len(ids) > 1:
+            raise KernelError(
+                0,
+                f"this kernel has {len(ids)} types of kind {_WORDS[kind]} called {name}",
+                f"give the one that is meant by its id: {', '.join(map(str, ids))}",
+                rule="btf-name",
+            )
+        if ids:
+            return place, ids[0]
+    raise _unknown(name, kind, where)
+
+
+def _places(where: str) -> Iterator[str]:
+    if where:
+        yield "" if where == "vmlinux" else where
+        return
+    yield ""
+    yield from modules()
+
+
+def _unknown(name: str, kind: int, where: str) -> KernelError:
+    from difflib import get_close_matches
+    from errno import ENOENT
+
+    types = vmlinux()
+    stem = name[: max(3, len(name) // 2)]
+    alike = {each for each in types.names(kind) if each.startswith(stem)}
+    close = get_close_matches(name, sorted(alike), n=1)
+    do = f"did you mean {close[0]}?" if close else "names differ between kernels; a module has to be loaded first"
+    if name in alike:
+        do = "the kernel itself has it: leave the module out"
+    what = f"this kernel ({system.release()}) has no {_WORDS[kind]} {name} in its BTF"
+    return KernelError(ENOENT, f"{what}{f' of {where}' if where else ''}", do, rule="btf-name")
+
+
+def module_fd(name: str) -> int:
+    """Return an fd of a module's types, for the kernel to know which are meant. Raises OSError."""
+    from bpfasm.kernel.ids import btf_name, ids
+
+    for id in ids("btf"):
+        try:
+            fd = bpf.get_fd_by_id("btf", id)
+        except FileNotFoundError:
+            continue
+        if btf_name(fd) == name:
+            return fd
+        os.close(fd)
+    raise FileNotFoundError(name)

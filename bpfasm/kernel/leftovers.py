@@ -1,0 +1,114 @@
+"""What outlives a process and carries its owner: finding it, and taking away what the dead have left.
+
+Kept on purpose, and no leftovers, are pins outside of a folder with an owner's tag: a pin is made to stay.
+"""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.syscall import system, tracefs
+from bpfasm.syscall.owner import owner_of
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.syscall.owner import Owner
+
+#: The folder for pins, below each bpf file system.
+PINS = "bpfasm"
+
+#: The files of tracefs that events are made and removed by.
+_EVENT_FILES = ("kprobe_events", "uprobe_events")
+
+
+class Leftover(Value):
+    """Something of a process that may have ended: what ``kind`` it is, its ``place``, and its parts.
+
+    ``alive`` is whether the owner runs; None where that cannot be seen from here.
+    """
+
+    kind: str
+    place: str
+    parts: tuple[str, ...]
+    owner: Owner
+    alive: bool | None
+
+    @property
+    def name(self) -> str:
+        """What it is called: events by group and name, pins by their folder."""
+        return " ".join(self.parts) if self.kind == "event" else self.place
+
+    def remove(self) -> None:
+        """Remove it; what is gone already counts as removed. Raises OSError."""
+        _REMOVE[self.kind](self)
+
+
+def find() -> list[Leftover]:
+    """Return everything with an owner's tag, the living's too."""
+    return [*_events(), *_pins()]
+
+
+def kept_pins() -> list[str]:
+    """Return the pins that belong to no process: those of ours that were made to stay."""
+    return [
+        path
+        for folder in pin_folders()
+        for path in _files(folder)
+        if owner_of(os.path.relpath(path, folder).partition("/")[0]) is None
+    ]
+
+
+def pin_folders() -> list[str]:
+    """Return our folder in each bpf file system, where there is one that can be read."""
+    found = [f"{point}/{PINS}" for point in dict.fromkeys(system.mounts("bpf"))]
+    return [folder for folder in found if os.access(folder, os.R_OK | os.X_OK)]
+
+
+def _events() -> list[Leftover]:
+    root = tracefs.find()
+    groups: dict[tuple[str, str], list[str]] = {}
+    for file in _EVENT_FILES if root else ():
+        for group, event in tracefs.events_of(f"{root}/{file}"):
+            groups.setdefault((f"{root}/{file}", group), []).append(event)
+    found = []
+    for (file, group), events in groups.items():
+        owner = owner_of(group)
+        if owner:
+            found.append(Leftover("event", file, tuple(f"{group}/{event}" for event in events), owner, owner.alive()))
+    return found
+
+
+def _pins() -> list[Leftover]:
+    found = []
+    for folder in pin_folders():
+        for name in sorted(os.listdir(folder)):
+            owner = owner_of(name)
+            if owner:
+                path = f"{folder}/{name}"
+                found.append(Leftover("pin", path, tuple(_files(path)), owner, owner.alive()))
+    return found
+
+
+def _files(folder: str) -> list[str]:
+    return sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+
+
+def _remove_events(left: Leftover) -> None:
+    for event in left.parts:
+        try:
+            tracefs.remove_event(left.place, event)
+        except FileNotFoundError:
+            continue
+
+
+def _remove_pins(left: Leftover) -> None:
+    for place, folders, names in os.walk(left.place, topdown=False):
+        for name in names:
+            os.unlink(os.path.join(place, name))
+        for name in folders:
+            os.rmdir(os.path.join(place, name))
+    os.rmdir(left.place)
+
+
+_REMOVE = {"event": _remove_events, "pin": _remove_pins}

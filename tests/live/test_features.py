@@ -1,0 +1,102 @@
+"""``bpfasm features`` on the running kernel: its tables, its document, and its status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).parents[2]
+
+
+def features(*words, status=0):
+    """Run the command; return what it printed."""
+    command = [sys.executable, "-m", "bpfasm", "features", *words, "--on", "live"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, ""), done.stdout
+    return done.stdout
+
+
+def document(*words, status=0):
+    (kernel,) = json.loads(features(*words, "--json", status=status))["kernels"]
+    return kernel
+
+
+def test_a_summary_counts_every_group():
+    lines = features().splitlines()
+    assert lines[0] == f"Linux {os.uname().release}, {os.uname().machine}"
+    counts = {line.split()[0]: line.split()[1:4] for line in lines if line[:1].isalpha() and " of " in line}
+    assert set(counts) == {
+        "machine", "program", "map", "mapuse", "attach", "link", "testrun", "isa", "verifier", "kfunc", "btf",
+        "command", "field", "helper",
+    }  # fmt: skip
+    kernel = document()
+    for group, (there, _, all_of_them) in counts.items():
+        rows = [row for row in kernel["features"] if row["id"].startswith(f"{group}/")]
+        assert len(rows) == int(all_of_them)
+        assert sum(row["state"] == "yes" for row in rows) == int(there)
+    told = " ".join(line for line in lines if line.startswith("  "))
+    for row in kernel["features"]:
+        if row["state"] != "yes":
+            assert row["id"].partition("/")[2] in told
+
+
+def test_a_group_and_a_feature():
+    text = features("map", "isa/alu64", "helper/bpf_map_lookup_elem")
+    assert "isa/alu64  yes  since 3.18  arithmetic of 64 bits\n    BPF_PROG_LOAD: done\n" in text
+    assert "helper/map_lookup_elem  yes  since 3.19\n    programs: socket_filter kprobe" in text
+    assert "\ntypes of maps:\n  yes  hash " in text
+
+
+def test_the_status_says_whether_what_was_named_is_there():
+    features("map/hash", "map/array")
+    row = document("isa/cpu_v1", "program/lirc_mode2", status=1)["features"][1]
+    assert row["state"] == "no"
+    assert row["evidence"] == "BPF_PROG_LOAD (lirc_mode2): EINVAL"
+
+
+def test_helpers_of_one_type_of_program():
+    kernel = document("--prog-type", "xdp")
+    callers = {row["id"]: row["programs"] for row in kernel["features"]}
+    assert callers["helper/xdp_adjust_head"] == ["xdp"]
+    assert callers["helper/skb_load_bytes"] == []
+    assert kernel["not_asked"] == {}
+    text = features("--prog-type", "BPF_PROG_TYPE_XDP")
+    assert "xdp_adjust_head " in text
+    row = next(row for row in kernel["features"] if row["id"] == "helper/trace_printk")
+    assert (row["state"], row["reason"]) == ("unknown", "to ask is to leave something in the kernel (--full asks)")
+
+
+def test_documents_follow_their_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "bpfasm" / "views" / "schemas" / "features-1.json").read_text())
+    for words in ([], ["map", "helper"], ["helper/loop", "btf/int", "--prog-type", "kprobe"]):
+        jsonschema.validate({"schema": "bpfasm/features/1", "kernels": [document(*words)]}, schema)
+
+
+def test_unprivileged_answers_say_what_is_lacking(python):
+    """Nobody in particular is told what asking takes, and nothing fails."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become nobody")
+    code = """
+        import sys
+        from support.privileges import become
+        from bpfasm.cli import main
+        become(65534)
+        sys.exit(main(["features", "program/xdp", "map/hash", "machine/jit", "--json", "--on", "live"]))
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    rows = {row["id"]: row for row in json.loads(out)["kernels"][0]["features"]}
+    assert err == ""
+    assert rows["program/xdp"]["state"] == "unknown"
+    assert rows["program/xdp"]["reason"] == (
+        "asking needs CAP_BPF and CAP_PERFMON and CAP_NET_ADMIN, and this process is not root"
+    )
+    assert rows["program/xdp"]["evidence"] == "BPF_PROG_LOAD (xdp): EPERM"
+    assert process.returncode == 1
