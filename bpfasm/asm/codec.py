@@ -62,7 +62,7 @@ def codec_of(kind: Any, what: str) -> Codec:
     if isinstance(kind, int):
         return Codec(kind, _plain(kind, what), bytes)
     if isinstance(kind, type) and issubclass(kind, Record):
-        return Codec(kind.size, _record(kind), kind.from_bytes)
+        return Codec(kind.size, _record(kind), kind.from_bytes, unpack_many=_records(kind))
     number = isinstance(kind, Type) and not kind.format.endswith("s")
     return Codec(kind.size, _typed(kind), kind.unpack, format=kind.format if number else "")
 
@@ -137,6 +137,12 @@ def _record(kind: type[Record]) -> Callable[[Any], bytes]:
         )
 
     return pack
+
+
+def _records(kind: type[Record]) -> Callable[[Any, int], Iterable[Any]]:
+    """Return what makes many records."""
+    rows, size = kind._struct.iter_unpack, kind.size
+    return lambda data, count: kind.from_rows(rows(data[: count * size]))
 
 
 def _typed(kind: Any) -> Callable[[Any], bytes]:

@@ -49,9 +49,9 @@ class MapType(Value):
     it takes, in bytes, ``entries`` the numbers for max_entries, ``extra`` those for map_extra. ``keys`` says what a
     key is: "any", "index" (0 to max_entries - 1), "prefix", "handle" (a file descriptor), "none". ``ops`` are what
     user space can do, each with the release that brought it, "" where it came with the type. ``sparse`` is an index
-    that may have no element. ``batch`` says how a batch goes on: at a "bucket", or after a "key", which may be gone.
-    ``handle`` is what an element is written as, ``flags`` what creating takes, ``btf`` whether it has types: "no",
-    "yes", "must". ``note`` is for people.
+    that may have no element. ``batch`` says how a batch goes on: at a "bucket", at an "index", after a "key", which
+    may be gone, or in a "table" whose order changes as it grows and shrinks. ``handle`` is what an element is written
+    as, ``flags`` what creating takes, ``btf`` whether it has types: "no", "yes", "must". ``note`` is for people.
     """
 
     type: int
@@ -218,7 +218,7 @@ _ROWS = (
     _row(
         bpf.BPF_MAP_TYPE_RHASH, "RHash", "7.2", range(1, 1 << 16), extra=range(1 << 16), flags=_NO_PREALLOC,
         ops={**_DICT, "take": "", "lookup_batch": "", "update_batch": "", "delete_batch": "", "take_batch": ""},
-        batch="key", note="it grows as it fills; map_extra is how many it has room for at first",
+        batch="table", note="it grows as it fills; map_extra is how many it has room for at first",
     ),
 )  # fmt: skip
 

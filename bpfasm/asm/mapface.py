@@ -77,14 +77,23 @@ class MapFace:
         if spec.row.keys == "none":
             self._pack_key = _refuser(spec, "next")
 
-    def __getitem__(self, key: Any) -> Any:
+    def _read(self, key: Any) -> Any:
+        """Return the value at a key, None where there is none. Whoever has a quicker way puts it in its place."""
         value = self._lookup(self._pack_key(key))
+        return None if value is None else self._unpack_value(value)
+
+    def _write(self, key: Any, value: Any) -> None:
+        """Set the value at a key."""
+        self._update(self._pack_key(key), self._pack_value(value), 0)
+
+    def __getitem__(self, key: Any) -> Any:
+        value = self._read(key)
         if value is None:
             raise KeyError(key)
-        return self._unpack_value(value)
+        return value
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._update(self._pack_key(key), self._pack_value(value), 0)
+        self._write(key, value)
 
     def __delitem__(self, key: Any) -> None:
         if not self._delete(self._pack_key(key)):
@@ -120,6 +129,9 @@ class MapFace:
 
         With BPF_F_LOCK the value is read while no program holds its spin lock.
         """
+        if not flags and cpu is None:
+            value = self._read(key)
+            return default if value is None else value
         value = self._lookup(self._pack_key(key), flags)
         if value is None:
             return default
@@ -205,7 +217,8 @@ class MapFace:
         """
         if self.spec.row.keys == "none":
             return self._popped()
-        return chain.from_iterable(self._pairs(self._chunks(take=True)))
+        self._check_listed("delete")
+        return chain.from_iterable(self._pairs(self._taken()))
 
     def _popped(self) -> Iterator[Any]:
         while (value := self._take(b"")) is not None:
@@ -227,10 +240,10 @@ class MapFace:
         if self.spec.row.keys == "none":
             for _ in self._popped():
                 pass
-        elif "delete" not in self.spec.row.ops:
-            raise _refusal(self.spec, "delete")
-        elif batches := self._read_batches(True):
-            for _ in batches:
+            return
+        self._check_listed("delete")
+        if "take_batch" in self.spec.row.ops:
+            for _ in self._taken():
                 pass
         else:
             for keys, _, count in self._chunks():
@@ -298,17 +311,35 @@ class MapFace:
         value = self._lookup(key)
         return None if value is None or not self._delete(key) else value
 
-    def _chunks(self, *, take: bool = False, strict: bool = False) -> Iterator[Chunk]:
+    def _check_listed(self, *ops: str) -> None:
+        """Refuse what goes through all elements where that, or something else it takes, is not to be had."""
+        for op in ("next", *ops):
+            if op not in self.spec.row.ops:
+                raise _refusal(self.spec, op)
+
+    def _chunks(self, *, strict: bool = False) -> Iterator[Chunk]:
         """Return all elements in chunks, each key once."""
-        row = self.spec.row
-        if "next" not in row.ops:
-            raise _refusal(self.spec, "next")
-        if take and "delete" not in row.ops:
-            raise _refusal(self.spec, "delete")
-        batches = self._read_batches(take)
+        self._check_listed()
+        batches = self._read_batches(False)
         if batches is None:
-            return self._singly(take, strict)
-        return self._once(batches, strict) if row.batch == "key" else batches
+            return self._singly(False, strict)
+        return self._once(batches, strict) if self.spec.row.batch in ("key", "table") else batches
+
+    def _taken(self) -> Iterator[Chunk]:
+        """Return all elements in chunks, deleting them.
+
+        A table that shrinks meanwhile (RHash) comes to its end before all are out: then it is gone through again, and
+        not more often than if each key had come twice, since a program may put others in.
+        """
+        left = 2 * self.max_entries + 2
+        while left > 0:
+            batches = self._read_batches(True)
+            before = left
+            for chunk in self._singly(True, False) if batches is None else batches:
+                left -= chunk[2]
+                yield chunk
+            if left == before or self.spec.row.batch != "table":
+                return
 
     def _singly(self, take: bool, strict: bool) -> Iterator[Chunk]:
         """Go from key to key.
@@ -341,30 +372,36 @@ class MapFace:
         return range(2 * self.max_entries + 2) if self.max_entries else count_up()
 
     def _once(self, chunks: Iterable[Chunk], strict: bool) -> Iterator[Chunk]:
-        """Leave out keys that come again: a batch that goes on after a key starts anew when that is gone."""
+        """Leave out keys that come again: a batch that goes on after a key starts anew when that is gone.
+
+        A table that grows meanwhile (RHash) may leave some out: it is gone through again until nothing new comes.
+        """
         seen: set[bytes] = set()
-        size, width, left = self._key.size, self._value.size, 2 * self.max_entries + 2
-        for chunk in chunks:
-            keys, values, count = chunk
-            left -= count
-            if left < 0:
-                break
-            pieces = _pieces(keys, size, count)
-            new = [number for number, key in enumerate(pieces) if key not in seen]
-            seen.update(pieces)
-            if len(new) == count:
-                yield chunk
-                continue
-            if strict:
-                raise _aborted(self.spec)
-            if new:
-                yield (
-                    b"".join(pieces[number] for number in new),
-                    b"".join(values[number * width : (number + 1) * width] for number in new),
-                    len(new),
-                )
-        if strict and left < 0:
-            raise _aborted(self.spec)
+        size, width, left = self._key.size, self._value.size, 4 * (self.max_entries + 1)
+        while True:
+            before, this_time = len(seen), set[bytes]()
+            for chunk in chunks:
+                keys, values, count = chunk
+                pieces = _pieces(keys, size, count)
+                left -= count
+                if strict and (left < 0 or not this_time.isdisjoint(pieces)):
+                    raise _aborted(self.spec)
+                if left < 0:
+                    return
+                new = [number for number, key in enumerate(pieces) if key not in seen]
+                seen.update(pieces)
+                this_time.update(pieces)
+                if len(new) == count:
+                    yield chunk
+                elif new:
+                    yield (
+                        b"".join(pieces[number] for number in new),
+                        b"".join(values[number * width : (number + 1) * width] for number in new),
+                        len(new),
+                    )
+            if self.spec.row.batch != "table" or len(seen) == before:
+                return
+            chunks = self._read_batches(False) or ()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec.name}>"

@@ -51,8 +51,13 @@ class LoadedMap(Owned, MapFace):
         self._memory: MapMemory | None = None
         try:
             cpus = system.possible_cpus() if spec.per_cpu else 0
-            self._bind(spec, (spec.value_size + 7) // 8 * 8 * cpus if spec.per_cpu else spec.value_size)
+            elements = self._bind(spec, (spec.value_size + 7) // 8 * 8 * cpus if spec.per_cpu else spec.value_size)
             MapFace.__init__(self, spec, cpus, entries_of(spec))
+            key, value = self._key, self._value
+            if "lookup" in spec.row.ops:
+                self.__dict__["_read"] = elements.reader(key.format, self._pack_key, value.format, value.unpack)
+            if "update" in spec.row.ops:
+                self.__dict__["_write"] = elements.writer(key.format, self._pack_key, value.format, value.pack)
             if not self.reused:
                 if fill and spec.initial:
                     self.fill(spec.initial)
@@ -62,7 +67,7 @@ class LoadedMap(Owned, MapFace):
             self.close()
             raise
 
-    def _bind(self, spec: MapSpec, value_size: int) -> None:
+    def _bind(self, spec: MapSpec, value_size: int) -> Elements:
         """Set the operations of the face.
 
         Bound here, and not methods, since they are the path of every access. None refers back to this object: it is
@@ -75,6 +80,7 @@ class LoadedMap(Owned, MapFace):
         self._delete, self._next_key = _delete_of(spec.type, elements), elements.next_key
         self._take, self._holds = elements.take, elements.holds
         self._batches: Batches | None = Batches(self.fd, spec.key_size, value_size, refusal=refusal)
+        return elements
 
     @classmethod
     def from_fd(cls, fd: int, spec: MapSpec | None = None) -> Self:
@@ -112,6 +118,7 @@ class LoadedMap(Owned, MapFace):
         if not self.closed and hasattr(self, "spec"):
             closed = _closed(repr(self))
             self._lookup = self._update = self._delete = self._next_key = self._take = self._holds = closed
+            self.__dict__.update(_read=closed, _write=closed)
             self._batches = self._memory = None
         super().close()
 

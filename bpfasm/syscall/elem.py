@@ -19,6 +19,7 @@ from bpfasm.uapi.bpf import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from bpfasm.syscall.libc import Buffer
 
@@ -167,9 +168,84 @@ class Elements:
         self._free.append(slot)
         return following
 
+    def reader(
+        self, key_format: str, pack_key: Callable[[Any], bytes], value_format: str, unpack: Callable[[bytes], Any]
+    ) -> Callable[[Any], Any]:
+        """Return what looks a key up and returns the value, None where there is none.
+
+        A number goes into the kernel's memory and out of it by a typed view, which takes a third of what packing and
+        copying bytes takes; ``format`` is its ``struct`` format, "" of what is no number.
+        """
+        spare, new = self._typed(key_format, value_format)
+        pop, push, call, missing = spare.pop, spare.append, self._call, self._not_there
+
+        def read(key: Any) -> Any:
+            try:
+                slot = keys, values, attr, plain = pop()
+                if key_format:
+                    keys[0] = key
+                else:
+                    plain.key[:] = pack_key(key)
+            except (IndexError, TypeError, ValueError):
+                # All are in use; or it stands for a number, or is none, which packing says in words.
+                slot = keys, values, attr, plain = new()
+                plain.key[:] = pack_key(key)
+            if call(_NR_BPF, BPF_MAP_LOOKUP_ELEM, attr, _SIZE):
+                number = errno()
+                push(slot)
+                return missing(number, BPF_MAP_LOOKUP_ELEM)
+            value = values[0] if value_format else unpack(values.tobytes())
+            push(slot)
+            return value
+
+        return read
+
+    def writer(
+        self, key_format: str, pack_key: Callable[[Any], bytes], value_format: str, pack: Callable[[Any], bytes]
+    ) -> Callable[[Any, Any], None]:
+        """Return what sets the value at a key, as ``reader`` does it."""
+        spare, new = self._typed(key_format, value_format)
+        pop, push, call = spare.pop, spare.append, self._call
+
+        def write(key: Any, value: Any) -> None:
+            try:
+                slot = keys, values, attr, plain = pop()
+                if key_format:
+                    keys[0] = key
+                else:
+                    plain.key[:] = pack_key(key)
+                if value_format:
+                    values[0] = value
+                else:
+                    plain.value[:] = pack(value)
+            except (IndexError, TypeError, ValueError):
+                slot = keys, values, attr, plain = new()
+                plain.key[:], plain.value[:] = pack_key(key), pack(value)
+            if call(_NR_BPF, BPF_MAP_UPDATE_ELEM, attr, _SIZE):
+                number = errno()
+                push(slot)
+                raise self._refusal(number, "BPF_MAP_UPDATE_ELEM")
+            push(slot)
+
+        return write
+
+    def _typed(self, key_format: str, value_format: str) -> tuple[list[Any], Callable[[], Any]]:
+        """Return a list for spare slots with views of their types, and what makes one."""
+
+        def new() -> tuple[memoryview, memoryview, Buffer, Slot]:
+            slot = Slot(*self._sizes)
+            key: Any = key_format or "B"
+            value: Any = value_format or "B"
+            return slot.key.cast(key), slot.value.cast(value), slot.elem, slot
+
+        return [new()], new
+
     def _missing(self, slot: Slot, command: int) -> None:
         """Raise what the kernel said, unless it is that there is no such key."""
         number = errno()
         self._free.append(slot)
+        self._not_there(number, command)
+
+    def _not_there(self, number: int, command: int) -> None:
         if number != ENOENT:
             raise self._refusal(number, names(uapi, "bpf_cmd")[command])

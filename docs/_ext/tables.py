@@ -6,6 +6,10 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.map_types import MapType
+
 
 class Table(SphinxDirective):
     """A list-table made from rows of reST cells."""
@@ -73,8 +77,44 @@ class Verbs(Table):
         return [(code(f"bpfasm {verb}"), what) for verb, (_, _, what) in VERBS.items()]
 
 
+class MapTypes(Table):
+    """The types of map: what each takes, and what can be done with it."""
+
+    header = ("declared with", "since", "key", "value", "max_entries", "user space", "in batches", "")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each type."""
+        from bpfasm.asm.map_types import all_types
+
+        return [self._row(row) for row in all_types()]
+
+    def _row(self, row: "MapType") -> tuple[str, ...]:
+        from bpfasm.asm.map_types import RINGS
+        from bpfasm.asm.maps_refused import numbers, sizes
+
+        words = {"index": "u32, from 0", "handle": f"fd: {row.handle}", "prefix": f"bits, data: {sizes(row.key)}"}
+        value = f"fd: {row.handle}" if row.handle and row.keys != "handle" else sizes(row.value)
+        plain = [self._op(op, row) for op in ("lookup", "update", "delete", "next", "take") if op in row.ops]
+        batches = [self._op(op, row) for op in row.ops if op.endswith("_batch")]
+        return (
+            code(row.spec),
+            row.since,
+            words.get(row.keys, sizes(row.key)),
+            f"{value}, each CPU" if row.per_cpu else value,
+            "bytes" if row.type in RINGS else numbers(row.entries),
+            ", ".join(plain) or "none of these",
+            ", ".join(batches),
+            row.note,
+        )
+
+    def _op(self, op: str, row: "MapType") -> str:
+        since = row.ops[op]
+        return f"{op.removesuffix('_batch')} ({since})" if since else op.removesuffix("_batch")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive("forms", Forms)
+    app.add_directive("map-types", MapTypes)
     app.add_directive("verbs", Verbs)
     return {"parallel_read_safe": True}

@@ -33,11 +33,6 @@ def signed(number):
     return number - (1 << 32) if number >> 31 else number
 
 
-def online():
-    """Return the CPUs that this process can run on."""
-    return sorted(os.sched_getaffinity(0))
-
-
 @pytest.fixture
 def on_cpu():
     """Give a function that moves this thread to a CPU."""
@@ -78,21 +73,16 @@ def counting(spec):
 )
 def test_each_cpu_counts_for_itself(spec, on_cpu):
     program = counting(spec)
+    expected = [100] * CPUS
     with load(program) as obj:
         m = obj[spec]
-        for times, cpu in enumerate(online(), 1):
+        for times, cpu in enumerate(sorted(os.sched_getaffinity(0)), 1):
             on_cpu(cpu)
             for _ in range(times):
                 obj[program].test_run(ctx=bytes(8))
-        expected = [100] * CPUS
-        on_cpu(online()[0])
-        for times, cpu in enumerate(sorted(os.sched_getaffinity(0) | set(range(CPUS)) & set(ONLINE)), 1):
             expected[cpu] += times
         assert m[7] == m.snapshot()[7] == expected
         assert [m.get(7, cpu=cpu) for cpu in range(CPUS)] == expected
-
-
-ONLINE = online()
 
 
 def test_the_value_of_one_cpu():
@@ -171,14 +161,13 @@ class Timed(Record):
 
 def test_values_with_a_timer():
     spec = ArrayMap("timed", value=Timed, max_entries=1, initial=[Timed(count=5)])
-    try:
-        with load(spec) as obj:
-            assert obj[spec].info()["btf_value_type_id"]
-            assert obj[spec][0] == Timed(count=5)
-            with pytest.raises(KernelError, match="its values have a lock or timer"):
-                obj[spec].freeze()
-    except KernelError as error:
-        assert RUNNING < (5, 15), error
+    with load(spec) as obj:
+        assert obj[spec].info()["btf_value_type_id"]
+        assert obj[spec][0] == Timed(count=5)
+        if RUNNING < (5, 15):
+            return  # these bytes are nothing special there
+        with pytest.raises(KernelError, match="its values have a lock or timer"):
+            obj[spec].freeze()
 
 
 # Queues, stacks, sets
@@ -324,8 +313,10 @@ def test_stack_traces():
 
 @contextlib.contextmanager
 def opened(fd):
-    yield fd
-    os.close(fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -395,7 +386,8 @@ def test_a_value_of_a_task_that_a_program_changes():
         for _ in range(3):
             obj[program].test_run(ctx=bytes(8))
         assert obj[spec][me] == 3
-        with subprocess.Popen(["sleep", "10"]) as other, opened(os.pidfd_open(other.pid)) as it:
+        waiting = [sys.executable, "-c", "input()"]
+        with subprocess.Popen(waiting, stdin=subprocess.PIPE) as other, opened(os.pidfd_open(other.pid)) as it:
             assert it not in obj[spec]
             obj[spec][it] = 7
             assert (obj[spec][it], obj[spec][me]) == (7, 3)
@@ -455,7 +447,7 @@ def test_an_arena_at_an_address():
 
 def test_the_targets_of_a_jump():
     needs(BPF_MAP_TYPE_INSN_ARRAY)
-    jumps = InsnArray("jumps", max_entries=2, initial=[(6, 0, 0), (8, 0, 0)])
+    jumps = InsnArray("jumps", max_entries=2, initial=[(5, 0, 0), (7, 0, 0)])
 
     def jumper(number):
         return Program("jumper", FILTER, [
@@ -463,7 +455,6 @@ def test_the_targets_of_a_jump():
             BPF_ALU64_IMM(BPF_ADD, R1, 8 * number),
             BPF_LDX_MEM(BPF_DW, R1, R1, 0),
             BPF_RAW_INSN(BPF_JMP | BPF_JA | BPF_X, 1, 0, 0, 0),
-            BPF_MOV64_IMM(R0, 0),
             BPF_MOV64_IMM(R0, 10),
             BPF_EXIT_INSN(),
             BPF_MOV64_IMM(R0, 20),
@@ -477,5 +468,5 @@ def test_the_targets_of_a_jump():
             with load(program, maps[jumps]) as obj:
                 assert obj[program].test_run(bytes(14)).retval == result
                 # The kernel says where the slots have gone.
-                assert [value.orig_off for value in maps[jumps].values()] == [6, 8]
+                assert [value.orig_off for value in maps[jumps].values()] == [5, 7]
                 assert all(value.xlated_off for value in maps[jumps].values())

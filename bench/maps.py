@@ -1,0 +1,160 @@
+"""What elements cost: a hash map of 100,000 read, written and emptied by batch and one by one; arrays as memory.
+
+    python3 bench/maps.py [ROUNDS]
+
+Needs root. The variants take turns, so that a busy moment of the machine meets them all; medians are printed, in ns
+an element, beside the floor: the same system calls from Python with everything prepared, and nothing decoded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bpfasm.asm import BPF_F_MMAPABLE, ArrayMap, HashMap, PerCpuArrayMap, Record, u32, u64  # noqa: E402
+from bpfasm.kernel import LoadedMap  # noqa: E402
+from bpfasm.syscall.libc import NR, addressof, buffer, quick_syscall, syscall  # noqa: E402
+from bpfasm.uapi import bpf  # noqa: E402
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+MANY = 100_000
+CALL = NR["__NR_bpf"]
+
+
+class Pair(Record):
+    """A value of two fields."""
+
+    a = u32("one")
+    b = u32("two")
+
+
+def attr(**fields: int) -> Any:
+    """Return a union bpf_attr."""
+    from bpfasm.syscall.bpf import Attr
+
+    return Attr({name.replace("__", "."): value for name, value in fields.items()}).memory
+
+
+def floor_lookup(fd: int) -> Callable[[], Any]:
+    """One lookup a key, the memory prepared."""
+    key, value = ctypes.c_uint32(), ctypes.c_uint64()
+    memory = attr(map_fd=fd, key=ctypes.addressof(key), value=ctypes.addressof(value))
+
+    def run() -> None:
+        for n in range(MANY):
+            key.value = n
+            quick_syscall(CALL, bpf.BPF_MAP_LOOKUP_ELEM, memory, 32)
+
+    return run
+
+
+def floor_batch(fd: int) -> Callable[[], Any]:
+    """All elements in one batch."""
+    keys, values, place = buffer(4 * MANY), buffer(8 * MANY), buffer(8)
+
+    def run() -> None:
+        memory = attr(
+            batch__map_fd=fd,
+            batch__keys=addressof(keys),
+            batch__values=addressof(values),
+            batch__out_batch=addressof(place),
+            batch__count=MANY,
+        )
+        syscall(CALL, bpf.BPF_MAP_LOOKUP_BATCH, memory, 56)
+
+    return run
+
+
+def bpftool(map: LoadedMap) -> Callable[[], Any] | None:
+    """The same by bpftool, a process and its JSON included."""
+    path = shutil.which("bpftool")
+    if not path:
+        return None
+    command = [path, "-j", "map", "dump", "id", str(map.info()["id"])]
+    return lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
+def variants() -> dict[str, tuple[int, Callable[[], Any]]]:
+    """Return what is measured: how many elements each goes through, and what does it."""
+    words = LoadedMap(HashMap("words", key=u32, value=u64, max_entries=MANY))
+    pairs = LoadedMap(HashMap("pairs", key=u32, value=Pair, max_entries=MANY))
+    scratch = LoadedMap(HashMap("scratch", key=u32, value=u64, max_entries=MANY))
+    array = LoadedMap(ArrayMap("array", value=u64, max_entries=MANY, flags=BPF_F_MMAPABLE))
+    each = LoadedMap(PerCpuArrayMap("each", value=u64, max_entries=MANY // 10))
+    values = {n: n for n in range(MANY)}
+    words.update(values)
+    pairs.update({n: (n, n) for n in range(MANY)})
+    memory = array.memory()
+
+    def lookups() -> None:
+        for n in range(MANY):
+            words[n]
+
+    def updates() -> None:
+        for n in range(MANY):
+            words[n] = n
+
+    def one_by_one() -> dict[int, int]:
+        return {key: words[key] for key in map(words._key.unpack, _keys(words))}
+
+    found: dict[str, tuple[int, Callable[[], Any] | None]] = {
+        "lookup, floor": (MANY, floor_lookup(words.fd)),
+        "m[key]": (MANY, lookups),
+        "m[key] = value": (MANY, updates),
+        "hash, one by one": (MANY, one_by_one),
+        "hash, batch, floor": (MANY, floor_batch(words.fd)),
+        "hash, m.snapshot()": (MANY, words.snapshot),
+        "hash, dict(m.items())": (MANY, lambda: dict(words.items())),
+        "hash, len(m)": (MANY, lambda: len(words)),
+        "hash of records, m.snapshot()": (MANY, pairs.snapshot),
+        "hash, bpftool -j map dump": (MANY, bpftool(words)),
+        "hash, m.update(dict)": (MANY, lambda: scratch.update(values)),
+        "hash, m.clear()": (MANY, scratch.clear),
+        "per-CPU array, m.snapshot()": (MANY // 10, each.snapshot),
+        "array, m.snapshot()": (MANY, array.snapshot),
+        "array, memory, tolist()": (MANY, memory.tolist),
+        "array, memory[i]": (MANY, lambda: [memory[n] for n in range(MANY)]),
+    }
+    return {name: (count, run) for name, (count, run) in found.items() if run}
+
+
+def _keys(map: LoadedMap) -> Any:
+    key = map._next_key(None)
+    while key is not None:
+        yield key
+        key = map._next_key(key)
+
+
+def main() -> None:
+    """Measure and print."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    what = variants()
+    times: dict[str, list[float]] = {name: [] for name in what}
+    for _ in range(rounds):
+        for name, (_, run) in what.items():
+            begin = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - begin)
+    print(
+        f"{'ns an element, median of ' + str(rounds):<34} {'ns':>8} {'min':>8} {'max':>8}   on {os.uname().release}"
+    )
+    for name, (count, _) in what.items():
+        taken = sorted(1e9 * each / count for each in times[name])
+        print(f"{name:<34} {median(taken):8.1f} {taken[0]:8.1f} {taken[-1]:8.1f}")
+
+
+if __name__ == "__main__":
+    main()
