@@ -6,6 +6,7 @@ missing=
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
 have gcc || missing="$missing gcc libc6-dev"
 have qemu-system-x86_64 || missing="$missing qemu-system-x86"
+have qemu-system-aarch64 || missing="$missing qemu-system-arm"
 have llvm-mc-19 || missing="$missing llvm-19"
 have bpftool || missing="$missing bpftool"
 have gpg || missing="$missing gnupg"
@@ -51,7 +52,7 @@ step ruff "$venv/bin/ruff" check .
 step format "$venv/bin/ruff" format --check .
 step mypy "$venv/bin/mypy"
 step docs "$venv/bin/sphinx-build" -q -W --keep-going -b html -d "$cache/doctrees" docs "$cache/html"
-step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on live,all
+step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on live,all,6.12-arm64
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"
     exit 1
