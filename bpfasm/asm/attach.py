@@ -53,6 +53,34 @@ class Kprobe(Value):
         return f"{kind} {self.symbol or f'syscall {self.syscall}'}{offset}"
 
 
+class RawTracepoint(Value):
+    """A tracepoint of the kernel, by its name without a group; the context is the tracepoint's own arguments."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        plain = self.name.replace("_", "a")
+        if not (plain.isascii() and plain.isalnum()) or plain[0].isdigit():
+            raise OperandError(
+                f"raw_tracepoint(): {self.name!r} is no name of a tracepoint",
+                "a name has letters, digits and _, and no group: sched_process_exec",
+                source=outside(),
+                rule="attach-target",
+            )
+
+    def __str__(self) -> str:
+        return f"raw tracepoint {self.name}"
+
+
+def raw_tracepoint(name: str) -> RawTracepoint:
+    """Attach at a tracepoint, whose arguments the context holds, 8 bytes each.
+
+    They are those of TP_PROTO in the kernel's include/trace/events/. The program's type is
+    BPF_PROG_TYPE_RAW_TRACEPOINT.
+    """
+    return RawTracepoint(name)
+
+
 def kprobe(symbol: str = "", *, syscall: str = "", offset: int = 0) -> Kprobe:
     """Attach where a kernel function is entered, or ``offset`` bytes into it."""
     return Kprobe(symbol=symbol, syscall=syscall, offset=offset)

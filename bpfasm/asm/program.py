@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bpfasm.asm.attach import Kprobe
+    from bpfasm.asm.attach import Kprobe, RawTracepoint
     from bpfasm.asm.symbols import Label
 
     #: What a body is written as: instructions, and the labels between them.
@@ -91,7 +91,7 @@ class Program(Value):
     name: str
     type: int
     insns: Sequence[Item]
-    attach: Kprobe | None = None
+    attach: Kprobe | RawTracepoint | None = None
     license: str = "GPL"
     expected_attach_type: int = 0
     attach_btf: str | int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.attach import Kprobe
+from bpfasm.asm.attach import Kprobe, RawTracepoint
 from bpfasm.errors import AssemblyError
 from bpfasm.uapi.bpf import BPF_PROG_TYPE_KPROBE
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 MODES = ("auto", "link", "perf", "tracefs")
 
 
-def attach(program: LoadedProgram, target: Kprobe | None = None, mode: Mode = "auto") -> Link:
+def attach(program: LoadedProgram, target: Kprobe | RawTracepoint | None = None, mode: Mode = "auto") -> Link:
     """Attach a program where its ``attach`` says, or at ``target``; return the link, which is the caller's to close.
 
-    ``mode`` picks a mechanism where there are several; ``auto`` takes the best that is there, and ``link.mode`` says
-    which. Raises FeatureMissing, KernelError.
+    ``mode`` picks a mechanism where there are several, as for kprobes; ``auto`` takes the best that is there, and
+    ``link.mode`` says which. Raises FeatureMissing, KernelError.
     """
     where = target or program.program.attach
     if mode not in MODES:
@@ -30,6 +30,10 @@ def attach(program: LoadedProgram, target: Kprobe | None = None, mode: Mode = "a
             'declare it with attach=kprobe("vfs_read"), or name the place here',
             rule="attach-target",
         )
+    if isinstance(where, RawTracepoint):
+        from bpfasm.kernel.raw_tracepoint import attach_raw_tracepoint
+
+        return attach_raw_tracepoint(program, where)
     if program.program.type != BPF_PROG_TYPE_KPROBE:
         from bpfasm.kernel.kprobe_refused import wrong_type
 

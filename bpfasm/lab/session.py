@@ -196,7 +196,10 @@ class Guest:
         ready = self._listen(left, port, select.POLLIN, also)
         frames = []
         if port in ready:
-            data = self._port.recv(_CHUNK)
+            try:
+                data = self._port.recv(_CHUNK)
+            except ConnectionResetError:
+                data = b""  # it has ended without reading all that we sent
             if not data:
                 raise self.failure("ended before its command")
             try:

@@ -39,6 +39,7 @@ from bpfasm.uapi.bpf import (
     BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
     BPF_PROG_TEST_RUN,
+    BPF_RAW_TRACEPOINT_OPEN,
     sizeof_struct_bpf_common_attr,
     sizeof_union_bpf_attr,
     struct_bpf_common_attr,
@@ -222,6 +223,15 @@ def enable_stats(type: int) -> int:
 def link_create(**fields: Field) -> int:
     """Attach a program; return the link's fd. Fields: those of ``link_create``, ``perf_event.bpf_cookie`` too."""
     return Attr({f"link_create.{name}": value for name, value in fields.items()}).open(BPF_LINK_CREATE)
+
+
+def raw_tracepoint_open(name: str, prog_fd: int) -> int:
+    """Attach a program at a tracepoint; return the link's fd."""
+    fields: dict[str, Field] = {
+        "raw_tracepoint.name": buffer(name.encode() + b"\0"),
+        "raw_tracepoint.prog_fd": prog_fd,
+    }
+    return Attr(fields).open(BPF_RAW_TRACEPOINT_OPEN)
 
 
 def link_detach(link_fd: int) -> None:

@@ -201,7 +201,7 @@ WORKS = """if 1:
 
 
 def test_the_timeout_brings_back_what_there_is(tmp_path):
-    process = lab_process("--timeout", "2", "--rw", ".", "--", "python3", "-c", WORKS, "15", "2", cwd=tmp_path)
+    process = lab_process("--timeout", "10", "--rw", ".", "--", "python3", "-c", WORKS, "15", "2", cwd=tmp_path)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (124, b"on\n")
     assert (tmp_path / "made").read_text() == "half"

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SLOW = {"dataclasses", "enum", "typing", "re", "inspect", "ctypes", "argparse", "pathlib", "collections"}
+READERS = ("ringbuf", "perfbuf", "userring")
 SYSTEM = {"fcntl", "mmap", "subprocess", "ctypes", "socket", "select", "signal"}
 
 
@@ -27,6 +28,13 @@ def test_what_loads_programs_imports_nothing_slow_either():
     """Besides ctypes, by which it calls bpf(2)."""
     pytest.importorskip("bpfasm.kernel")
     assert modules_after("bpfasm.asm", "bpfasm.kernel") & SLOW <= {"ctypes"}
+
+
+def test_what_reads_events_imports_little_more():
+    pytest.importorskip("bpfasm.kernel")
+    loads = modules_after("bpfasm.asm", "bpfasm.kernel")
+    reads = modules_after("bpfasm.asm", "bpfasm.kernel", *(f"bpfasm.kernel.{name}" for name in READERS))
+    assert {name for name in reads - loads if not name.startswith("bpfasm")} <= {"mmap", "select"}
 
 
 def test_the_notation_imports_little():
