@@ -25,12 +25,11 @@ class Array(Type["tuple[Any, ...]"]):
         """Return the bytes of n values; bytes of the right size are taken as they are."""
         if isinstance(value, bytes | bytearray | memoryview) and len(value) == self.size:
             return bytes(value)
-        try:
-            return self._elements.pack(*value)
-        except (struct_error, TypeError):
-            pass
         if isinstance(value, list | tuple) and len(value) == self.count:
-            return b"".join(map(self.element.pack, value))
+            try:
+                return self._elements.pack(*value)
+            except struct_error:
+                return b"".join(map(self.element.pack, value))  # says which one does not fit
         raise RecordError(
             f"{value!r} is no {self.name}",
             f"{self.name} takes {self.count} values, each {self.element.takes}",

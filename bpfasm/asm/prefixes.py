@@ -33,7 +33,7 @@ class Prefix(Type["Any"]):
                 return _LENGTH.pack(length) + bytes(data).ljust(self.data_size, b"\0")
         elif _is_bytes(value) and len(value) == self.size:
             return bytes(value)
-        elif self.version:
+        elif self.version and not isinstance(value, int):  # ipaddress would take it for an address
             from ipaddress import ip_network
 
             try:

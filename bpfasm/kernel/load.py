@@ -68,12 +68,22 @@ def load(
         for each in loaded.maps:
             if not each.reused and refers(each.spec):
                 each.fill(loaded._objects_in(each.spec.initial))
+        if gathered.variables:
+            loaded.globals  # noqa: B018  from now on their last values can be read, also when all is closed
     except BaseException:
-        for each in loaded.maps:
-            each.unpin()
+        _unpin(loaded.maps)
         loaded.close()
         raise
     return loaded
+
+
+def _unpin(maps: Iterable[LoadedMap]) -> None:
+    """Take away the pins of maps that were just made, as far as it goes."""
+    for map in maps:
+        try:
+            map.unpin()
+        except OSError:
+            continue
 
 
 class Loaded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EINVAL
+from errno import EEXIST, EINVAL
 
 from bpfasm.asm.mapface import MapFace
 from bpfasm.errors import FeatureMissing, KernelError
@@ -62,10 +62,24 @@ class LoadedMap(Owned, MapFace):
                 if fill and spec.initial:
                     self.fill(spec.initial)
                 if spec.pinned:
-                    self.pin(None if spec.pinned is True else spec.pinned)
+                    self._pin_or_reuse(spec)
         except BaseException:
             self.close()
             raise
+
+    def _pin_or_reuse(self, spec: MapSpec) -> None:
+        """Pin a map that is new, or become the one that somebody else has pinned there meanwhile."""
+        from bpfasm.kernel.pins import path_of, reuse
+
+        try:
+            self.pin(path_of(spec))
+        except KernelError as error:
+            theirs = reuse(spec) if error.errno == EEXIST else None
+            if theirs is None:
+                raise
+            os.dup2(theirs, self.fd, inheritable=False)
+            os.close(theirs)
+            self.reused = True
 
     def _bind(self, spec: MapSpec, value_size: int) -> Elements:
         """Set the operations of the face.

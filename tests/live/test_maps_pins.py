@@ -9,7 +9,7 @@ import pytest
 
 from bpfasm.asm import *
 from bpfasm.asm.handles import fd32
-from bpfasm.errors import FeatureMissing, KernelError, MapError
+from bpfasm.errors import FeatureMissing, KernelError, MapError, VerifierError
 from bpfasm.kernel import LoadedMap, load
 from bpfasm.kernel.maps_info import frozen
 from bpfasm.syscall import system
@@ -99,6 +99,24 @@ def test_where_the_declaration_says_only_that_it_is_pinned(python):
         out, err = process.communicate()
     assert err == ""
     assert out.splitlines() == ["5 ['/sys/fs/bpf/bpfasm/an_array_x']", "10 []", "[]"]
+
+
+def test_two_that_pin_at_once_have_one_map(bpffs, monkeypatch):
+    """The other one is quicker: it has pinned its map after we have seen that there was none."""
+    from bpfasm.kernel import pins
+
+    spec = SPEC.replace(pinned=f"{bpffs}/counts")
+    with load(spec) as first:
+        first[spec][2] = 20
+        seen = []
+        monkeypatch.setattr(pins, "reuse", lambda spec, reuse=pins.reuse: reuse(spec) if seen else seen.append(spec))
+        with load(spec) as second:
+            assert second[spec].reused
+            assert second[spec].pins == []
+            assert second[spec].info()["id"] == first[spec].info()["id"]
+            assert second[spec].snapshot() == {1: 10, 2: 20}
+            second[spec].update({3: 30})
+        assert first[spec][3] == 30
 
 
 def test_a_pinned_map_that_differs(bpffs):
@@ -209,6 +227,34 @@ def test_opened_for_one_direction(bpffs):
         assert caught.value.what == "counts was opened with BPF_F_WRONLY, and BPF_MAP_LOOKUP_ELEM reads it"
 
 
+def test_what_programs_may_do():
+    """They are refused by the verifier; user space does as it likes."""
+    reads = [BPF_LDX_MEM(BPF_DW, R0, R0, 0)]
+    writes = [BPF_ST_MEM(BPF_DW, R0, 0, 1)]
+    for flag, allowed, refused in [(BPF_F_RDONLY_PROG, reads, writes), (BPF_F_WRONLY_PROG, writes, reads)]:
+        spec = ArrayMap("array", value=u64, max_entries=1, flags=flag, initial=[5])
+
+        def program(insns, spec=spec):
+            return Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [
+                BPF_ST_MEM(BPF_W, FP, -4, 0),
+                BPF_LD_MAP_FD(R1, spec),
+                BPF_MOV64_REG(R2, FP),
+                BPF_ALU64_IMM(BPF_ADD, R2, -4),
+                BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem),
+                BPF_JMP_IMM(BPF_JEQ, R0, 0, "out"),
+                *insns,
+                label("out"),
+                BPF_MOV64_IMM(R0, 0),
+                BPF_EXIT_INSN(),
+            ])  # fmt: skip
+
+        with load(program(allowed)) as obj:
+            assert obj[spec][0] == 5
+            obj[spec][0] = 6
+        with pytest.raises(VerifierError):
+            load(program(refused))
+
+
 # By id
 
 
@@ -291,7 +337,9 @@ def mappings():
 
 
 @pytest.mark.parametrize(
-    ("value", "one"), [(u8, 7), (u32, 7), (u64, 1 << 63), (s16, -7), (Wide, Wide(a=1, b=2, c=3, d=4))], ids=str
+    ("value", "one"),
+    [(u8, 7), (u32, 7), (u64, 1 << 63), (s16, -7), (Wide, Wide(a=1, b=2, c=3, d=4))],
+    ids=["u8", "u32", "u64", "s16", "Wide"],
 )
 def test_an_array_is_memory(value, one):
     spec = ArrayMap("array", value=value, **MMAPABLE)

@@ -183,7 +183,7 @@ def test_an_array_filled_from_a_list(make):
 
 
 @pytest.mark.parametrize("declare", [PerCpuHashMap, PerCpuArrayMap, LruPerCpuHashMap])
-@pytest.mark.parametrize("value", [u8, u32, u64, s16, raw(12), Pair], ids=str)
+@pytest.mark.parametrize("value", [u8, u32, u64, s16, raw(12), Pair], ids=["u8", "u32", "u64", "s16", "raw", "Pair"])
 def test_per_cpu_values_are_lists(make, cpus, declare, value):
     def nth(number):
         return {raw(12): bytes([number]) * 12, Pair: Pair(a=number, b=9)}.get(value, number)
@@ -220,7 +220,7 @@ def test_per_cpu_values_are_lists(make, cpus, declare, value):
         (chars(4), b"ab", [b"ab\0\0"]),
         (3, b"abc", [bytearray(b"abc"), memoryview(b"abc")]),
     ],
-    ids=str,
+    ids=["u8", "s64", "Pair", "Named", "array", "chars", "bytes"],
 )
 def test_keys_and_values_of_every_type(make, kind, value, also):
     m = make(HashMap("m", key=kind, value=kind, max_entries=8))
