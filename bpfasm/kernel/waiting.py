@@ -64,8 +64,8 @@ class Waiting(Unshared):
     def _withdraw(self) -> None:
         """Undo what the kernel was told; not called in a child."""
 
-    def _unmap(self) -> None:
-        """Let go of the memory."""
+    def _unmap(self, child: bool) -> None:
+        """Let go of the memory; perf buffers are not there in a child."""
         raise NotImplementedError
 
     def _watch(self, fds: Iterable[int], events: int = EPOLLIN) -> None:
@@ -131,7 +131,7 @@ class Waiting(Unshared):
             return
         if not child:
             self._withdraw()
-        self._unmap()
+        self._unmap(child)
         self._epoll.close()
         Unshared.close(self)
 

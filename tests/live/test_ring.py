@@ -643,6 +643,20 @@ def test_a_ring_that_overwrites_keeps_the_newest(overwriting):
         assert numbers(reader.drain()) == list(range(1050, 1060))
 
 
+def test_a_ring_that_overwrites_wakes_its_reader(overwriting):
+    program = by_reserve(overwriting)
+    with load(program) as obj, obj.reader(overwriting) as reader:
+        for number in (0, 1, 500):
+            found = []
+            thread = in_thread(lambda found=found: found.append(reader.read(timeout=SOON_S)))
+            until(lambda: asleep(reader))
+            produce(obj[program], number, 1)
+            thread.join()
+            assert numbers(found) == [number]
+            produce(obj[program], number, 300)
+            reader.drain()
+
+
 @pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
 def test_reading_while_it_is_overwritten(overwriting):
     program = by_reserve(overwriting)

@@ -160,6 +160,22 @@ def test_what_was_not_finished_is_discarded(rings):
     assert reader.drain() == [message(1)]
 
 
+def test_a_ring_that_is_closed_meanwhile(rings):
+    ring, take, _ = rings
+    with pytest.raises(ValueError, match="is closed"), ring.reserve(16) as memory:
+        ring.close()
+        memory[0] = 1
+    assert take() == 0
+
+
+def test_records_need_no_declaration():
+    plain = commands.replace(record=None)
+    with load(plain) as obj, UserRing(obj[plain]) as ring:
+        assert ring.send(message(1))
+        assert ring.send(b"bytes")
+        assert ring.available == 24 + 16
+
+
 def in_thread(work):
     thread = threading.Thread(target=work)
     thread.start()
