@@ -204,7 +204,7 @@ def test_what_was_lost_is_in_order_too(obj):
     assert (found[0].number, found[1].cpu, found[2].number) == (500, CPUS[1], 501)
 
 
-def test_events_wake_the_reader(obj):
+def test_events_wake_the_reader(deep_sleep, obj):
     with obj.reader(spec) as reader:
         found = []
         for number in range(100):
@@ -248,7 +248,7 @@ def test_what_woke_nobody_is_there_when_the_time_is_up(obj):
         assert numbers(found) == [0, 1, 2, 3, 4]
 
 
-def test_close_wakes_a_blocked_reader(obj):
+def test_close_wakes_a_blocked_reader(deep_sleep, obj):
     with obj.reader(spec) as reader:
         ended = []
         thread = in_thread(lambda: ended.append(list(reader)))

@@ -190,7 +190,7 @@ def until(condition):
         os.sched_yield()
 
 
-def test_who_waits_for_room_is_woken(rings):
+def test_who_waits_for_room_is_woken(deep_sleep, rings):
     ring, take, reader = rings
     while ring.send(message(0)):
         pass
@@ -204,7 +204,7 @@ def test_who_waits_for_room_is_woken(rings):
     assert reader.drain()[-1] == message(1)
 
 
-def test_threads_share_a_ring(rings):
+def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings
     threads = [
         in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(150)])
@@ -223,7 +223,7 @@ def test_threads_share_a_ring(rings):
     assert all(each.value == each.number * 3 for each in found)
 
 
-def test_close_wakes_who_waits(rings):
+def test_close_wakes_who_waits(deep_sleep, rings):
     ring, _, _ = rings
     while ring.send(message(0)):
         pass
