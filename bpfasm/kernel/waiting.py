@@ -129,11 +129,13 @@ class Waiting(Unshared):
     def _let_go(self, child: bool = False) -> None:
         if not self._held:
             return
-        if not child:
-            self._withdraw()
-        self._unmap(child)
-        self._epoll.close()
-        Unshared.close(self)
+        try:
+            if not child:
+                self._withdraw()
+        finally:
+            self._unmap(child)
+            self._epoll.close()
+            Unshared.close(self)
 
     def _disown(self) -> None:
         self._closing = True
