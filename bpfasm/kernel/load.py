@@ -186,7 +186,7 @@ class Loaded:
         if lost is not None:
             options["lost"] = self[lost]
         reader = make(*(self[buffer] for buffer in buffers), **options)
-        self.readers += (reader,)
+        self.readers = (*(each for each in self.readers if not each.closed), reader)
         return reader
 
     def close(self) -> None:

@@ -151,8 +151,8 @@ class PerfReader(Reader):
             buffer.release()
         self._perf.withdraw()
 
-    def _unmap(self) -> None:
-        self._perf.unmap()
+    def _unmap(self, child: bool) -> None:
+        self._perf.unmap(child)
 
 
 class FlightRecorder(Unshared):
@@ -207,7 +207,7 @@ class FlightRecorder(Unshared):
             super().close()
 
     def _disown(self) -> None:
-        self._perf.unmap()
+        self._perf.unmap(child=True)
         super()._disown()
 
     def __repr__(self) -> str:

@@ -138,14 +138,17 @@ class PerfEvents:
     def withdraw(self) -> None:
         """Take the events out of the program's array, where that is still open."""
         for cpu in () if self.map.closed else self.fds:
-            self.map._delete(cpu.to_bytes(4, "little"))
+            try:
+                del self.map[cpu]
+            except KeyError:
+                continue  # making it failed before it was there
 
-    def unmap(self) -> None:
-        """Let go of the memory."""
+    def unmap(self, child: bool = False) -> None:
+        """Let go of the memory. A child has none: the kernel does not copy these mappings (VM_DONTCOPY)."""
         for buffer in self.buffers:
             buffer.close()
         self.buffers.clear()
         for mapped in self._mapped:
-            mapped.close()
+            mapped.forget() if child else mapped.close()
         self._mapped.clear()
         self.fds.clear()

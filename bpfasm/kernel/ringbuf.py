@@ -114,7 +114,7 @@ class RingReader(Reader):
         for ring in self.rings:
             ring.release()
 
-    def _unmap(self) -> None:
+    def _unmap(self, child: bool) -> None:
         _read.difference_update(self._ids)
         for ring, _ in self._rings:
             ring.close()

@@ -6,6 +6,7 @@ from errno import ENOSPC
 from select import EPOLLOUT
 from time import monotonic
 
+from bpfasm.asm.record import Record
 from bpfasm.asm.ringmem import RingSpace, close_view, step_of
 from bpfasm.errors import KernelError
 from bpfasm.kernel.waiting import Waiting
@@ -78,7 +79,7 @@ class UserRing(Waiting):
                 self._check()
                 at = self._space.reserve(size)
                 if at is not None:
-                    return Reservation(self._space, at, size)
+                    return Reservation(self, self._space, at, size)
             if not self._sleep(deadline, lambda: self._space.fits(size)):
                 raise KernelError(
                     ENOSPC,
@@ -88,6 +89,8 @@ class UserRing(Waiting):
                 )
 
     def _pack(self, message: Any) -> bytes:
+        if isinstance(message, Record):
+            return message.to_bytes()
         if self._record is not None and not isinstance(message, bytes):
             message = self._record.pack(message)
         return bytes(memoryview(message))
@@ -116,7 +119,7 @@ class UserRing(Waiting):
             order=self._acquire,
         )
 
-    def _unmap(self) -> None:
+    def _unmap(self, child: bool) -> None:
         if len(self._mapped) == 2:
             self._space.close()
         for mapped in self._mapped:
@@ -126,24 +129,27 @@ class UserRing(Waiting):
 class Reservation:
     """Room for a message: ``with`` gives its memory."""
 
-    def __init__(self, space: RingSpace, at: int, size: int) -> None:
+    def __init__(self, ring: UserRing, space: RingSpace, at: int, size: int) -> None:
+        self._ring = ring
         self._space = space
         self._at: int | None = at
         begin = at + BPF_RINGBUF_HDR_SZ
         self._memory = space.data[begin : begin + size]
+
+    def __enter__(self) -> memoryview:
+        return self._memory
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._ring._check()
+        self._commit(discard=kind is not None)
+
+    def __del__(self) -> None:
+        # What was never entered would keep programs waiting.
+        if not self._ring.closed:
+            self._commit(discard=True)
 
     def _commit(self, discard: bool) -> None:
         at, self._at = self._at, None
         if at is not None:
             close_view(self._memory)
             self._space.commit(at, discard)
-
-    def __enter__(self) -> memoryview:
-        return self._memory
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._commit(discard=kind is not None)
-
-    def __del__(self) -> None:
-        # What was never entered would keep programs waiting.
-        self._commit(discard=True)

@@ -64,8 +64,8 @@ class Waiting(Unshared):
     def _withdraw(self) -> None:
         """Undo what the kernel was told; not called in a child."""
 
-    def _unmap(self) -> None:
-        """Let go of the memory."""
+    def _unmap(self, child: bool) -> None:
+        """Let go of the memory; perf buffers are not there in a child."""
         raise NotImplementedError
 
     def _watch(self, fds: Iterable[int], events: int = EPOLLIN) -> None:
@@ -129,11 +129,13 @@ class Waiting(Unshared):
     def _let_go(self, child: bool = False) -> None:
         if not self._held:
             return
-        if not child:
-            self._withdraw()
-        self._unmap()
-        self._epoll.close()
-        Unshared.close(self)
+        try:
+            if not child:
+                self._withdraw()
+        finally:
+            self._unmap(child)
+            self._epoll.close()
+            Unshared.close(self)
 
     def _disown(self) -> None:
         self._closing = True

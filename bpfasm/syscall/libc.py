@@ -102,7 +102,11 @@ def mapped(fd: int, size: int, *, writable: bool, address: int = 0, offset: int 
         raise failure(EEXIST, "mmap")
 
     class Mapped(ctypes.c_char * size):  # type: ignore[misc]
+        #: Whether it is not there any more, in a child that did not get it; somebody else's memory may be.
+        gone = False
+
         def __del__(self, munmap: Any = _munmap, at: int = at, size: int = size) -> None:
-            munmap(at, size)
+            if not self.gone:
+                munmap(at, size)
 
     return Mapped.from_address(at)  # type: ignore[no-any-return]

@@ -51,3 +51,9 @@ def python():
         return subprocess.Popen(command, env=env, cwd=ROOT, **options)
 
     return start
+
+
+@pytest.fixture
+def deep_sleep(monkeypatch):
+    """Nobody looks up once a second: who is not woken sleeps on."""
+    monkeypatch.setattr("bpfasm.kernel.waiting._LONGEST_S", 1e6)

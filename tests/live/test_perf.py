@@ -204,7 +204,7 @@ def test_what_was_lost_is_in_order_too(obj):
     assert (found[0].number, found[1].cpu, found[2].number) == (500, CPUS[1], 501)
 
 
-def test_events_wake_the_reader(obj):
+def test_events_wake_the_reader(deep_sleep, obj):
     with obj.reader(spec) as reader:
         found = []
         for number in range(100):
@@ -248,7 +248,7 @@ def test_what_woke_nobody_is_there_when_the_time_is_up(obj):
         assert numbers(found) == [0, 1, 2, 3, 4]
 
 
-def test_close_wakes_a_blocked_reader(obj):
+def test_close_wakes_a_blocked_reader(deep_sleep, obj):
     with obj.reader(spec) as reader:
         ended = []
         thread = in_thread(lambda: ended.append(list(reader)))
@@ -415,6 +415,37 @@ def test_a_child_does_not_read(obj):
         assert os.waitpid(child, 0)[1] == 0
         produce(obj[program], 0, 5)
         assert numbers(recorder.snapshot()) == [0, 1, 2, 3, 4]
+
+
+def test_a_child_keeps_what_is_where_the_buffers_were(python):
+    """The kernel leaves a hole there, and what the child maps first may come to lie in it."""
+    code = """
+        import ctypes, mmap, os
+        there = []
+
+        def fill():
+            while len(there) < 100:
+                there.append(mmap.mmap(-1, 17 * mmap.PAGESIZE))
+
+        os.register_at_fork(after_in_child=fill)  # before bpfasm's own
+        from bpfasm.asm import *
+        from bpfasm.kernel import load
+        from bpfasm.kernel.perfbuf import FlightRecorder
+
+        spec = PerfEventArray("events")
+        with load(spec) as obj, obj.reader(spec, pages=16) as reader, FlightRecorder(obj[spec], pages=16) as recorder:
+            places = {ctypes.addressof(each._memory) for owner in (reader, recorder) for each in owner._perf._mapped}
+            child = os.fork()
+            if not child:
+                inside = {ctypes.addressof(ctypes.c_char.from_buffer(each)) for each in there} & places
+                for each in there:
+                    each[0] = 1
+                os._exit(0 if inside else 1)
+            print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert (out, err) == ("0\n", "")
 
 
 # What cannot be

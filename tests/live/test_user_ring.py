@@ -160,6 +160,22 @@ def test_what_was_not_finished_is_discarded(rings):
     assert reader.drain() == [message(1)]
 
 
+def test_a_ring_that_is_closed_meanwhile(rings):
+    ring, take, _ = rings
+    with pytest.raises(ValueError, match="is closed"), ring.reserve(16) as memory:
+        ring.close()
+        memory[0] = 1
+    assert take() == 0
+
+
+def test_records_need_no_declaration():
+    plain = commands.replace(record=None)
+    with load(plain) as obj, UserRing(obj[plain]) as ring:
+        assert ring.send(message(1))
+        assert ring.send(b"bytes")
+        assert ring.available == 24 + 16
+
+
 def in_thread(work):
     thread = threading.Thread(target=work)
     thread.start()
@@ -174,7 +190,7 @@ def until(condition):
         os.sched_yield()
 
 
-def test_who_waits_for_room_is_woken(rings):
+def test_who_waits_for_room_is_woken(deep_sleep, rings):
     ring, take, reader = rings
     while ring.send(message(0)):
         pass
@@ -188,7 +204,7 @@ def test_who_waits_for_room_is_woken(rings):
     assert reader.drain()[-1] == message(1)
 
 
-def test_threads_share_a_ring(rings):
+def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings
     threads = [
         in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(150)])
@@ -207,7 +223,7 @@ def test_threads_share_a_ring(rings):
     assert all(each.value == each.number * 3 for each in found)
 
 
-def test_close_wakes_who_waits(rings):
+def test_close_wakes_who_waits(deep_sleep, rings):
     ring, _, _ = rings
     while ring.send(message(0)):
         pass
