@@ -152,8 +152,8 @@ def _lab() -> Iterator[Check]:
     from bpfasm.lab import cache, qemu
 
     try:
-        qemu.check_host(lab.find(None).arch)
-        program = qemu.find()
+        qemu.check_host()
+        program = qemu.find(lab.find(None).arch)
     except BpfasmError as error:
         yield Check("qemu", MISSING, error.what, error.do)
     else:
