@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EBADF, EBUSY, EINVAL, ENOENT
+from errno import EBUSY, EINVAL, ENOENT
 
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.link import Link
@@ -187,7 +187,10 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
             if error.errno != EINVAL:
                 raise
             if mode == "link":
-                if has_perf_link(program.fd):
+                from bpfasm.kernel.features import ask
+                from bpfasm.syscall.probe.answer import YES
+
+                if ask("link/perf_event").state == YES:
                     raise
                 raise FeatureMissing(
                     f"this kernel ({system.release()}) has no BPF links on perf events",
@@ -197,13 +200,3 @@ def _tie(event: int, program: LoadedProgram, mode: Mode) -> tuple[int, str]:
     perf_event.set_bpf(event, program.fd)
     perf_event.enable(event)
     return event, "perf"
-
-
-def has_perf_link(prog_fd: int) -> bool:
-    """Return whether this kernel has BPF links on perf events (5.15), by linking a kprobe program to no event."""
-    try:
-        os.close(bpf.link_create(prog_fd=prog_fd, target_fd=0xFFFFFFFF, attach_type=BPF_PERF_EVENT))
-    except OSError as error:
-        # EBADF: it got as far as looking for the event
-        return error.errno == EBADF
-    return True

@@ -21,11 +21,10 @@ from errno import (
     ERANGE,
 )
 
-from bpfasm.asm.map_types import type_of
 from bpfasm.asm.maps import MapSpec
-from bpfasm.asm.types import u32
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.maps_create import create_fields, create_with_types
+from bpfasm.kernel.maps_create import create_fields
+from bpfasm.kernel.memlock import plenty
 from bpfasm.kernel.privilege import lacking, not_permitted
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, map_type
 from bpfasm.syscall import bpf, system
@@ -109,32 +108,11 @@ def _what_else(spec: MapSpec) -> str:
 
 def has_map_type(type: int) -> bool | None:
     """Return whether this kernel has a type of map, by creating one; None where that does not tell (privileges)."""
-    try:
-        os.close(create_with_types(*sample_of(type)))
-    except OSError as error:
-        # A type that is not there is EINVAL before anything else is looked at (E2BIG, EBADF ... come later).
-        return None if error.errno == EPERM else error.errno not in _NOT_THERE
-    return True
+    from bpfasm.syscall.probe.answer import NO, YES
+    from bpfasm.syscall.probe.maps import map_type as ask
 
-
-def sample_of(type: int) -> tuple[MapSpec, dict[str, Any]]:
-    """Return a declaration that a kernel takes if it has the type, and its fields."""
-    row = type_of(type)
-    page = os.sysconf("SC_PAGESIZE")
-    ring = type in (uapi.BPF_MAP_TYPE_RINGBUF, uapi.BPF_MAP_TYPE_USER_RINGBUF)
-    spec = MapSpec.as_is(
-        name="probe",
-        type=type,
-        key=u32 if row.key[0] == u32.size else row.key[0],
-        value=row.value[0],
-        max_entries=page if ring else row.entries[0],
-        flags=row.flags,
-    )
-    fields = create_fields(spec)
-    if row.handle == "map":
-        # An fd that is none: looked at after everything else, and EBADF then.
-        fields["inner_map_fd"] = (1 << 31) - 1
-    return spec, fields
+    with plenty():
+        return {YES: True, NO: False}.get(ask(type).state)
 
 
 def element_refused(spec: MapSpec, number: int, call: str, fd: int | None = None) -> Exception:

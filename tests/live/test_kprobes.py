@@ -10,9 +10,9 @@ import pytest
 
 from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError
-from bpfasm.kernel import load
+from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.kprobe import has_perf_link, symbols_of
+from bpfasm.kernel.kprobe import symbols_of
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.owner import owner_of, this_process
@@ -66,11 +66,8 @@ def chown(tmp_path):
 @pytest.fixture(params=["auto", "link", "perf", "tracefs"])
 def mode(request, kprobes):
     """A mechanism of attaching that this kernel has."""
-    if request.param == "link":
-        program = Program("probe", BPF_PROG_TYPE_KPROBE, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
-        with load(program) as obj:
-            if not has_perf_link(obj[program].fd):
-                pytest.skip("this kernel has no BPF links on perf events")
+    if request.param == "link" and features.ask("link/perf_event").state == "no":
+        pytest.skip("this kernel has no BPF links on perf events")
     if request.param == "tracefs" and tracefs.find() is None:
         pytest.skip("tracefs is not mounted")
     return request.param
@@ -108,7 +105,7 @@ def test_auto_takes_the_best(kprobes, chown):
     program, _ = counter("best", kprobe(syscall="fchownat"))
     with load(program) as obj:
         (link,) = obj.attach()
-        has_links = has_perf_link(obj[program].fd)
+        has_links = features.ask("link/perf_event").state == "yes"
     if system.pmu_type("kprobe") is None:
         assert link.mode == "tracefs"
     else:
@@ -277,7 +274,7 @@ def test_a_child_that_lives_longer_does_not_keep_it_attached(kprobes, chown):
 HOLD = """
     import sys, time
     import chowncount
-    from bpfasm.kernel import load
+    from bpfasm.kernel import features, load
     from bpfasm.kernel.signals import Terminated, terminable
 
     try:

@@ -7,9 +7,9 @@ import pytest
 from support.bpf2 import running_series
 
 from bpfasm.asm import *
-from bpfasm.asm.map_types import OPS, all_types
+from bpfasm.asm.map_types import OPS, all_types, type_of
 from bpfasm.kernel.maps_create import create_fields, create_with_types
-from bpfasm.kernel.maps_refused import has_map_type, sample_of
+from bpfasm.kernel.maps_refused import has_map_type
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
@@ -48,6 +48,25 @@ def try_creating(fields):
     except OSError as error:
         return error.errno
     return 0
+
+
+def sample_of(type):
+    """Return a declaration that a kernel takes if it has the type, and its fields."""
+    row = type_of(type)
+    ring = type in (BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF)
+    spec = MapSpec.as_is(
+        name="probe",
+        type=type,
+        key=u32 if row.key[0] == u32.size else row.key[0],
+        value=row.value[0],
+        max_entries=os.sysconf("SC_PAGESIZE") if ring else row.entries[0],
+        flags=row.flags,
+    )
+    fields = create_fields(spec)
+    if row.handle == "map":
+        # An fd that is none: looked at after everything else, and EBADF then.
+        fields["inner_map_fd"] = (1 << 31) - 1
+    return spec, fields
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from errno import E2BIG, EBADF, EINVAL, ENOENT
 from functools import partial
 from mmap import ACCESS_WRITE, PAGESIZE, mmap
 
+from bpfasm.asm.map_types import all_types
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 from bpfasm.syscall.probe import btf as types
@@ -81,43 +82,43 @@ def map_type(type: int) -> Answer:
     return created(type)
 
 
-#: (type, what it is, since, commit, options)
+#: (type, what it is, commit, options); since when, asm/map_types.py says of all that a user creates
 _TYPES = (
-    (bpf.BPF_MAP_TYPE_HASH, "hash table", "3.19", "0f8e4bd8a1fc", ""),
-    (bpf.BPF_MAP_TYPE_ARRAY, "array", "3.19", "28fbcfa08d8e", ""),
-    (bpf.BPF_MAP_TYPE_PROG_ARRAY, "programs for tail calls", "4.2", "04fd61ab36ec", ""),
-    (bpf.BPF_MAP_TYPE_PERF_EVENT_ARRAY, "perf events, one for each CPU", "4.3", "ea317b267e9d", ""),
-    (bpf.BPF_MAP_TYPE_PERCPU_HASH, "hash table with a value for each CPU", "4.6", "824bd0ce6c7c", ""),
-    (bpf.BPF_MAP_TYPE_PERCPU_ARRAY, "array with a value for each CPU", "4.6", "a10423b87a7e", ""),
-    (bpf.BPF_MAP_TYPE_STACK_TRACE, "stacks of kernel and user space", "4.6", "d5a3b1f69186", "PERF_EVENTS"),
-    (bpf.BPF_MAP_TYPE_CGROUP_ARRAY, "cgroups", "4.8", "4ed8ec521ed5", "CGROUPS"),
-    (bpf.BPF_MAP_TYPE_LRU_HASH, "hash table that drops what was not used for long", "4.10", "29ba732acbee", ""),
-    (bpf.BPF_MAP_TYPE_LRU_PERCPU_HASH, "the same with a value for each CPU", "4.10", "8f8449384ec3", ""),
-    (bpf.BPF_MAP_TYPE_LPM_TRIE, "longest prefix match", "4.11", "b95a5c4db09b", ""),
-    (bpf.BPF_MAP_TYPE_ARRAY_OF_MAPS, "array of maps", "4.12", "56f668dfe00d", ""),
-    (bpf.BPF_MAP_TYPE_HASH_OF_MAPS, "hash table of maps", "4.12", "bcc6b1b7ebf8", ""),
-    (bpf.BPF_MAP_TYPE_DEVMAP, "network devices to redirect to", "4.14", "546ac1ffb70d", "NET"),
-    (bpf.BPF_MAP_TYPE_SOCKMAP, "sockets", "4.14", "174a79ff9515", "BPF_STREAM_PARSER"),
-    (bpf.BPF_MAP_TYPE_CPUMAP, "CPUs to redirect to", "4.15", "6710e1126934", "NET"),
-    (bpf.BPF_MAP_TYPE_XSKMAP, "AF_XDP sockets", "4.18", "fbfc504a24f5", "XDP_SOCKETS"),
-    (bpf.BPF_MAP_TYPE_SOCKHASH, "sockets by a key", "4.18", "81110384441a", "BPF_STREAM_PARSER"),
-    (bpf.BPF_MAP_TYPE_CGROUP_STORAGE, "storage of a program in a cgroup", "4.19", "de9cbbaadba5", "CGROUP_BPF"),
-    (bpf.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, "sockets that share a port", "4.19", "5dc4c4b7d4e8", "INET"),
-    (bpf.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, "the same for each CPU", "4.20", "b741f1630346", "CGROUP_BPF"),
-    (bpf.BPF_MAP_TYPE_QUEUE, "first in, first out", "4.20", "f1a2e44a3aec", ""),
-    (bpf.BPF_MAP_TYPE_STACK, "last in, first out", "4.20", "f1a2e44a3aec", ""),
-    (bpf.BPF_MAP_TYPE_SK_STORAGE, "storage on a socket", "5.2", "6ac99e8f23d4", "NET"),
-    (bpf.BPF_MAP_TYPE_DEVMAP_HASH, "network devices by a key", "5.4", "6f9d451ab1a3", "NET"),
-    (bpf.BPF_MAP_TYPE_STRUCT_OPS, "functions of the kernel, by programs", "5.6", "85d33df357b6", "BPF_JIT"),
-    (bpf.BPF_MAP_TYPE_RINGBUF, "ring buffer to user space", "5.8", "457f44363a88", ""),
-    (bpf.BPF_MAP_TYPE_INODE_STORAGE, "storage on an inode", "5.10", "8ea636848aca", "BPF_LSM"),
-    (bpf.BPF_MAP_TYPE_TASK_STORAGE, "storage on a task", "5.11", "4cf1bc1f1045", ""),
-    (bpf.BPF_MAP_TYPE_BLOOM_FILTER, "Bloom filter", "5.16", "9330986c0300", ""),
-    (bpf.BPF_MAP_TYPE_USER_RINGBUF, "ring buffer from user space", "6.1", "583c1f420173", ""),
-    (bpf.BPF_MAP_TYPE_CGRP_STORAGE, "storage on a cgroup", "6.2", "c4bcfb38a95e", "CGROUPS"),
-    (bpf.BPF_MAP_TYPE_ARENA, "memory shared with user space, pointers included", "6.9", "317460317a02", "MMU"),
-    (bpf.BPF_MAP_TYPE_INSN_ARRAY, "instructions to jump to", "6.19", "b4ce5923e780", ""),
-    (bpf.BPF_MAP_TYPE_RHASH, "hash table that grows", "7.2", "", ""),
+    (bpf.BPF_MAP_TYPE_HASH, "hash table", "0f8e4bd8a1fc", ""),
+    (bpf.BPF_MAP_TYPE_ARRAY, "array", "28fbcfa08d8e", ""),
+    (bpf.BPF_MAP_TYPE_PROG_ARRAY, "programs for tail calls", "04fd61ab36ec", ""),
+    (bpf.BPF_MAP_TYPE_PERF_EVENT_ARRAY, "perf events, one for each CPU", "ea317b267e9d", ""),
+    (bpf.BPF_MAP_TYPE_PERCPU_HASH, "hash table with a value for each CPU", "824bd0ce6c7c", ""),
+    (bpf.BPF_MAP_TYPE_PERCPU_ARRAY, "array with a value for each CPU", "a10423b87a7e", ""),
+    (bpf.BPF_MAP_TYPE_STACK_TRACE, "stacks of kernel and user space", "d5a3b1f69186", "PERF_EVENTS"),
+    (bpf.BPF_MAP_TYPE_CGROUP_ARRAY, "cgroups", "4ed8ec521ed5", "CGROUPS"),
+    (bpf.BPF_MAP_TYPE_LRU_HASH, "hash table that drops what was not used for long", "29ba732acbee", ""),
+    (bpf.BPF_MAP_TYPE_LRU_PERCPU_HASH, "the same with a value for each CPU", "8f8449384ec3", ""),
+    (bpf.BPF_MAP_TYPE_LPM_TRIE, "longest prefix match", "b95a5c4db09b", ""),
+    (bpf.BPF_MAP_TYPE_ARRAY_OF_MAPS, "array of maps", "56f668dfe00d", ""),
+    (bpf.BPF_MAP_TYPE_HASH_OF_MAPS, "hash table of maps", "bcc6b1b7ebf8", ""),
+    (bpf.BPF_MAP_TYPE_DEVMAP, "network devices to redirect to", "546ac1ffb70d", "NET"),
+    (bpf.BPF_MAP_TYPE_SOCKMAP, "sockets", "174a79ff9515", "BPF_STREAM_PARSER"),
+    (bpf.BPF_MAP_TYPE_CPUMAP, "CPUs to redirect to", "6710e1126934", "NET"),
+    (bpf.BPF_MAP_TYPE_XSKMAP, "AF_XDP sockets", "fbfc504a24f5", "XDP_SOCKETS"),
+    (bpf.BPF_MAP_TYPE_SOCKHASH, "sockets by a key", "81110384441a", "BPF_STREAM_PARSER"),
+    (bpf.BPF_MAP_TYPE_CGROUP_STORAGE, "storage of a program in a cgroup", "de9cbbaadba5", "CGROUP_BPF"),
+    (bpf.BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, "sockets that share a port", "5dc4c4b7d4e8", "INET"),
+    (bpf.BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE, "the same for each CPU", "b741f1630346", "CGROUP_BPF"),
+    (bpf.BPF_MAP_TYPE_QUEUE, "first in, first out", "f1a2e44a3aec", ""),
+    (bpf.BPF_MAP_TYPE_STACK, "last in, first out", "f1a2e44a3aec", ""),
+    (bpf.BPF_MAP_TYPE_SK_STORAGE, "storage on a socket", "6ac99e8f23d4", "NET"),
+    (bpf.BPF_MAP_TYPE_DEVMAP_HASH, "network devices by a key", "6f9d451ab1a3", "NET"),
+    (bpf.BPF_MAP_TYPE_STRUCT_OPS, "functions of the kernel, by programs", "85d33df357b6", "BPF_JIT"),
+    (bpf.BPF_MAP_TYPE_RINGBUF, "ring buffer to user space", "457f44363a88", ""),
+    (bpf.BPF_MAP_TYPE_INODE_STORAGE, "storage on an inode", "8ea636848aca", "BPF_LSM"),
+    (bpf.BPF_MAP_TYPE_TASK_STORAGE, "storage on a task", "4cf1bc1f1045", ""),
+    (bpf.BPF_MAP_TYPE_BLOOM_FILTER, "Bloom filter", "9330986c0300", ""),
+    (bpf.BPF_MAP_TYPE_USER_RINGBUF, "ring buffer from user space", "583c1f420173", ""),
+    (bpf.BPF_MAP_TYPE_CGRP_STORAGE, "storage on a cgroup", "c4bcfb38a95e", "CGROUPS"),
+    (bpf.BPF_MAP_TYPE_ARENA, "memory shared with user space, pointers included", "317460317a02", "MMU"),
+    (bpf.BPF_MAP_TYPE_INSN_ARRAY, "instructions to jump to", "b4ce5923e780", ""),
+    (bpf.BPF_MAP_TYPE_RHASH, "hash table that grows", "", ""),
 )
 
 # What can be asked of a map beyond its type
@@ -320,17 +321,19 @@ _MORE: tuple[tuple[str, str, str, str, str, Callable[[], Answer]], ...] = (
 )  # fmt: skip
 
 
+_SINCE = {row.type: row.since for row in all_types()} | {bpf.BPF_MAP_TYPE_STRUCT_OPS: "5.6"}
+
 FEATURES = tuple(
     Feature(
         "map",
         label(names(bpf, "bpf_map_type")[type], "BPF_MAP_TYPE_"),
         what,
-        since,
+        _SINCE[type],
         partial(map_type, type),
         commit,
         tuple(config.split()),
     )
-    for type, what, since, commit, config in _TYPES
+    for type, what, commit, config in _TYPES
 ) + tuple(
     Feature("mapuse", name, what, since, probe, commit, tuple(config.split()))
     for name, what, since, commit, config, probe in _MORE

@@ -6,6 +6,7 @@ from errno import EINVAL, EOPNOTSUPP
 from functools import partial
 
 from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
+from bpfasm.asm.progtypes import TYPES
 from bpfasm.isa.operands import R0
 from bpfasm.syscall.libc import ENOTSUPP
 from bpfasm.syscall.probe.answer import Answer, Tried, judge, no, unknown, yes
@@ -145,41 +146,41 @@ def prog_type(type: int) -> Answer:
     return judge(tried, absent=(EINVAL,), reason="the kernel has no such type")
 
 
-#: (type, what runs it, since, commit, options)
+#: (type, what runs it, commit, options); since when, asm/progtypes.py says
 _TYPES = (
-    (bpf.BPF_PROG_TYPE_SOCKET_FILTER, "packets of a socket", "3.19", "ddd872bc3098", "NET"),
-    (bpf.BPF_PROG_TYPE_KPROBE, "kprobes and uprobes", "4.1", "2541517c32be", "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_SCHED_CLS, "tc, as a classifier", "4.1", "96be4325f443", "NET"),
-    (bpf.BPF_PROG_TYPE_SCHED_ACT, "tc, as an action", "4.1", "94caee8c312d", "NET"),
-    (bpf.BPF_PROG_TYPE_TRACEPOINT, "tracepoints", "4.7", "98b5c2c65c29", "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_XDP, "packets where a driver receives them", "4.8", "6a773a15a1e8", "NET"),
-    (bpf.BPF_PROG_TYPE_PERF_EVENT, "perf events", "4.9", "0515e5999a46", "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_CGROUP_SKB, "packets of a cgroup", "4.10", "0e33661de493", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_CGROUP_SOCK, "sockets of a cgroup", "4.10", "610236587600", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_LWT_IN, "light tunnels, input", "4.10", "3a0af8fd61f9", "NET"),
-    (bpf.BPF_PROG_TYPE_LWT_OUT, "light tunnels, output", "4.10", "3a0af8fd61f9", "NET"),
-    (bpf.BPF_PROG_TYPE_LWT_XMIT, "light tunnels, transmission", "4.10", "3a0af8fd61f9", "NET"),
-    (bpf.BPF_PROG_TYPE_SOCK_OPS, "what happens to TCP sockets of a cgroup", "4.13", "40304b2a1567", "NET"),
-    (bpf.BPF_PROG_TYPE_SK_SKB, "packets of sockets in a map", "4.14", "b005fd189cec", "NET"),
-    (bpf.BPF_PROG_TYPE_CGROUP_DEVICE, "access to devices", "4.15", "ebc614f68736", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_SK_MSG, "messages of sockets in a map", "4.17", "4f738adba30a", "NET"),
-    (bpf.BPF_PROG_TYPE_RAW_TRACEPOINT, "tracepoints, by their raw arguments", "4.17", "c4f6699dfcb8", "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "addresses that sockets use", "4.17", "4fbac77d2d09", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_LWT_SEG6LOCAL, "segment routing", "4.18", "004d4b274e2a", "NET"),
-    (bpf.BPF_PROG_TYPE_LIRC_MODE2, "infrared receivers", "4.18", "f4364dcfc86d", "BPF_LIRC_MODE2"),
-    (bpf.BPF_PROG_TYPE_SK_REUSEPORT, "the choice among sockets of a port", "4.19", "2dbb9b9e6df6", "INET"),
-    (bpf.BPF_PROG_TYPE_FLOW_DISSECTOR, "the parser of packets", "4.20", "d58e468b1112", "NET"),
-    (bpf.BPF_PROG_TYPE_CGROUP_SYSCTL, "access to sysctls", "5.2", "7b146cebe30c", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, "tracepoints whose arguments it may change", "5.2", "9df1c28bb752",
+    (bpf.BPF_PROG_TYPE_SOCKET_FILTER, "packets of a socket", "ddd872bc3098", "NET"),
+    (bpf.BPF_PROG_TYPE_KPROBE, "kprobes and uprobes", "2541517c32be", "BPF_EVENTS"),
+    (bpf.BPF_PROG_TYPE_SCHED_CLS, "tc, as a classifier", "96be4325f443", "NET"),
+    (bpf.BPF_PROG_TYPE_SCHED_ACT, "tc, as an action", "94caee8c312d", "NET"),
+    (bpf.BPF_PROG_TYPE_TRACEPOINT, "tracepoints", "98b5c2c65c29", "BPF_EVENTS"),
+    (bpf.BPF_PROG_TYPE_XDP, "packets where a driver receives them", "6a773a15a1e8", "NET"),
+    (bpf.BPF_PROG_TYPE_PERF_EVENT, "perf events", "0515e5999a46", "BPF_EVENTS"),
+    (bpf.BPF_PROG_TYPE_CGROUP_SKB, "packets of a cgroup", "0e33661de493", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_CGROUP_SOCK, "sockets of a cgroup", "610236587600", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_LWT_IN, "light tunnels, input", "3a0af8fd61f9", "NET"),
+    (bpf.BPF_PROG_TYPE_LWT_OUT, "light tunnels, output", "3a0af8fd61f9", "NET"),
+    (bpf.BPF_PROG_TYPE_LWT_XMIT, "light tunnels, transmission", "3a0af8fd61f9", "NET"),
+    (bpf.BPF_PROG_TYPE_SOCK_OPS, "what happens to TCP sockets of a cgroup", "40304b2a1567", "NET"),
+    (bpf.BPF_PROG_TYPE_SK_SKB, "packets of sockets in a map", "b005fd189cec", "NET"),
+    (bpf.BPF_PROG_TYPE_CGROUP_DEVICE, "access to devices", "ebc614f68736", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_SK_MSG, "messages of sockets in a map", "4f738adba30a", "NET"),
+    (bpf.BPF_PROG_TYPE_RAW_TRACEPOINT, "tracepoints, by their raw arguments", "c4f6699dfcb8", "BPF_EVENTS"),
+    (bpf.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, "addresses that sockets use", "4fbac77d2d09", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_LWT_SEG6LOCAL, "segment routing", "004d4b274e2a", "NET"),
+    (bpf.BPF_PROG_TYPE_LIRC_MODE2, "infrared receivers", "f4364dcfc86d", "BPF_LIRC_MODE2"),
+    (bpf.BPF_PROG_TYPE_SK_REUSEPORT, "the choice among sockets of a port", "2dbb9b9e6df6", "INET"),
+    (bpf.BPF_PROG_TYPE_FLOW_DISSECTOR, "the parser of packets", "d58e468b1112", "NET"),
+    (bpf.BPF_PROG_TYPE_CGROUP_SYSCTL, "access to sysctls", "7b146cebe30c", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE, "tracepoints whose arguments it may change", "9df1c28bb752",
      "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_CGROUP_SOCKOPT, "getsockopt(2) and setsockopt(2)", "5.3", "0d01da6afc54", "CGROUP_BPF"),
-    (bpf.BPF_PROG_TYPE_TRACING, "functions and tracepoints by their types", "5.5", "f1b9509c2fb0", "BPF_EVENTS"),
-    (bpf.BPF_PROG_TYPE_STRUCT_OPS, "functions of a struct of the kernel's", "5.6", "27ae7997a661", "BPF_JIT"),
-    (bpf.BPF_PROG_TYPE_EXT, "instead of a function of another program", "5.6", "be8704ff07d2", "BPF_JIT"),
-    (bpf.BPF_PROG_TYPE_LSM, "hooks of security modules", "5.7", "fc611f47f218", "BPF_LSM"),
-    (bpf.BPF_PROG_TYPE_SK_LOOKUP, "the search for a socket", "5.9", "e9ddbb7707ff", "INET"),
-    (bpf.BPF_PROG_TYPE_SYSCALL, "whoever calls it, and may sleep", "5.14", "79a7f8bdb159", ""),
-    (bpf.BPF_PROG_TYPE_NETFILTER, "netfilter hooks", "6.4", "84601d6ee68a", "NETFILTER_BPF_LINK"),
+    (bpf.BPF_PROG_TYPE_CGROUP_SOCKOPT, "getsockopt(2) and setsockopt(2)", "0d01da6afc54", "CGROUP_BPF"),
+    (bpf.BPF_PROG_TYPE_TRACING, "functions and tracepoints by their types", "f1b9509c2fb0", "BPF_EVENTS"),
+    (bpf.BPF_PROG_TYPE_STRUCT_OPS, "functions of a struct of the kernel's", "27ae7997a661", "BPF_JIT"),
+    (bpf.BPF_PROG_TYPE_EXT, "instead of a function of another program", "be8704ff07d2", "BPF_JIT"),
+    (bpf.BPF_PROG_TYPE_LSM, "hooks of security modules", "fc611f47f218", "BPF_LSM"),
+    (bpf.BPF_PROG_TYPE_SK_LOOKUP, "the search for a socket", "e9ddbb7707ff", "INET"),
+    (bpf.BPF_PROG_TYPE_SYSCALL, "whoever calls it, and may sleep", "79a7f8bdb159", ""),
+    (bpf.BPF_PROG_TYPE_NETFILTER, "netfilter hooks", "84601d6ee68a", "NETFILTER_BPF_LINK"),
 )  # fmt: skip
 
 
@@ -223,10 +224,10 @@ _TEST_RUNS = (
 
 
 def _features() -> tuple[Feature, ...]:
-    of = {type: (what, tuple(config.split())) for type, what, _, _, config in _TYPES}
+    of = {type: (what, tuple(config.split())) for type, what, _, config in _TYPES}
     types = [
-        Feature("program", PLAIN[type].label, of[type][0], since, partial(prog_type, type), commit, of[type][1])
-        for type, _, since, commit, _ in _TYPES
+        Feature("program", PLAIN[type].label, what, TYPES[type].since, partial(prog_type, type), commit, of[type][1])
+        for type, what, commit, _ in _TYPES
     ]
     runs = [
         Feature("testrun", PLAIN[type].label, "", since, partial(test_run, type), commit, of[type][1], tuple(also))
