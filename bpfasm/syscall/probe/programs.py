@@ -6,7 +6,7 @@ from errno import EINVAL, EOPNOTSUPP
 from functools import partial
 
 from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
-from bpfasm.asm.progtypes import TYPES
+from bpfasm.asm.prog_types import TYPES
 from bpfasm.isa.operands import R0
 from bpfasm.syscall.libc import ENOTSUPP
 from bpfasm.syscall.probe.answer import Answer, Tried, judge, no, unknown, yes
