@@ -9,6 +9,7 @@ import lzma
 import os
 import random
 import re
+import select
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pytest
 
-TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "gpg", "gpgconf")
+TOOLS = ("apt-get", "apt-cache", "dpkg-deb", "gpg", "gpgconf", "gpg-connect-agent")
 
 
 class Key:
@@ -40,15 +41,23 @@ class Key:
         # Its key has no passphrase, and nobody is to be asked for it.
         self.run("gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", *words)
 
-    def run(self, *words: str) -> None:
-        subprocess.run(words, env=self.environment, check=True, capture_output=True)
+    def run(self, *words: str) -> bytes:
+        return subprocess.run(words, env=self.environment, check=True, capture_output=True).stdout
 
     def sign(self, release: Path, signed: Path) -> None:
         signed.unlink(missing_ok=True)
         self.gpg("--digest-algo", "SHA512", "--output", str(signed), "--clearsign", str(release))
 
     def close(self) -> None:
-        self.run("gpgconf", "--kill", "all")
+        answer = self.run("gpg-connect-agent", "--no-autostart", "getinfo pid", "/bye")
+        agent = os.pidfd_open(int(answer.split()[1]))
+        try:
+            self.run("gpgconf", "--kill", "all")
+            # It removes its sockets as it ends, from the folder that is removed here.
+            ended, _, _ = select.select([agent], [], [], 60)
+            assert ended
+        finally:
+            os.close(agent)
         shutil.rmtree(self.home)
 
 
