@@ -3,7 +3,7 @@
 import pytest
 
 from bpfasm import lab
-from bpfasm.lab.modules import index
+from bpfasm.lab.modules import closure
 from bpfasm.lab.store import fetch
 
 pytestmark = pytest.mark.boots
@@ -48,7 +48,8 @@ except KernelError as error:
 def test_functions_of_a_module(version, tmp_path):
     kernel = fetch(lab.find(version))
     module = tmp_path / "tcp_bbr.ko"
-    module.write_bytes(index(kernel.tree.modules)["tcp_bbr"].read())
+    (found,) = closure(kernel.tree.modules, ["tcp_bbr"])
+    module.write_bytes(found.data)
     command = ["python3", "-c", SCRIPT, str(module)]
     done = lab.capture(kernel, command, copy=[module], packages=(), timeout=120)
     assert done.status == 0, done.stderr.decode()
