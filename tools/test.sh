@@ -7,6 +7,7 @@ missing=
 have gcc || missing="$missing gcc libc6-dev"
 have qemu-system-x86_64 || missing="$missing qemu-system-x86"
 have qemu-system-aarch64 || missing="$missing qemu-system-arm"
+have busybox || missing="$missing busybox-static"
 have mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
 have llvm-mc-19 || missing="$missing llvm-19"
 have bpftool || missing="$missing bpftool"

@@ -129,9 +129,9 @@ def base(runs: Python) -> Path:
 def tools(busybox: Path | None, top: Path = HERE) -> list[Path]:
     """Return the part with a busybox and its commands, or with a few of this machine's programs; none if it has none.
 
-    Without a busybox, this machine's is taken. ``top`` is the tree whose folders the guest has.
+    ``top`` is the tree whose folders the guest has; without a busybox, that tree's is taken.
     """
-    if busybox is None and top == HERE and (found := shutil.which("busybox")):
+    if busybox is None and (found := shutil.which("busybox", path=None if top == HERE else f"{top}/usr/bin")):
         busybox = Path(found)
     names = applets(busybox.read_bytes()) if busybox else []
     if busybox and names:

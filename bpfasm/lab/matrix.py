@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Tree(Value):
     """A kernel on disk: its release (``uname -r``), its image, the folder of its modules (None: it has none).
 
-    ``busybox`` is a static busybox for the kernel's processor, or None for an image that came without one.
+    ``busybox`` is a static busybox for the kernel's processor, or None where there is none yet.
     """
 
     release: str
@@ -73,7 +73,7 @@ def everything() -> list[Kernel]:
     return [
         Kernel(
             version=entry["version"],
-            tree=tree_in(place(entry["version"])),
+            tree=_fetched(entry["version"]),
             arch=entry.get("arch", "x86_64"),
             suites=tuple(entry["suites"]),
             releases=entry["releases"],
@@ -143,10 +143,18 @@ def tree_in(folder: Path) -> Tree | None:
     return None
 
 
+def _fetched(version: str) -> Tree | None:
+    """Return a kernel of the matrix in the cache; None for one that an older bpfasm fetched, without a busybox."""
+    tree = tree_in(place(version))
+    return tree if tree and tree.busybox else None
+
+
 def _by_path(image: Path) -> Kernel:
     found = bootimage.read(image)
     image = Path(os.path.abspath(image))
-    tree = Tree(found.release, image, _modules_of(found.release, image))
+    # It comes without one; any kernel's for its processor will do.
+    busyboxes = (kernel.tree.busybox for kernel in everything() if kernel.tree and kernel.arch == found.arch)
+    tree = Tree(found.release, image, _modules_of(found.release, image), next(busyboxes, None))
     return Kernel(version=str(image), tree=tree, arch=found.arch)
 
 

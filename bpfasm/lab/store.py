@@ -50,7 +50,8 @@ def fetch(
     wanted = bundle.of_kernel(kernel)
     folder = place(kernel.version)
     with cache.locked(f"fetch-{kernel.version}", f"fetching {kernel.version}"):
-        if renew or not _is_here(wanted, folder, pinned):
+        # Another process may have fetched it meanwhile.
+        if renew or not (_is_pinned(wanted, folder) if pinned else find(kernel.version).cached):
             _bring(wanted, folder, progress, mirror, pinned)
     tree = tree_in(folder)
     if tree is None:
@@ -71,7 +72,7 @@ def userland(arch: str, *, progress: Progress | None = None, mirror: str = "", p
     key = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
     folder = cache.root() / "userland" / f"{arch}-{key}"
     with cache.locked(f"fetch-{wanted.name}", f"fetching Python for {arch}"):
-        if not _is_here(wanted, folder, pinned):
+        if not (_is_pinned(wanted, folder) if pinned else folder.exists()):
             _bring(wanted, folder, progress, mirror, pinned)
     return folder
 
@@ -131,10 +132,8 @@ def _mirror(named: str) -> sources.Mirror | None:
         return None
 
 
-def _is_here(wanted: Bundle, folder: Path, pinned: bool) -> bool:
-    """Whether a bundle is unpacked in a folder, and made of the pinned packages where they are asked for."""
-    if not pinned:
-        return folder.exists()
+def _is_pinned(wanted: Bundle, folder: Path) -> bool:
+    """Whether a bundle is unpacked in a folder, and made of the pinned packages."""
     try:
         made_of = (folder / MADE_OF).read_text().split()
     except OSError:

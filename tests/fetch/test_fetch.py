@@ -80,6 +80,12 @@ def test_a_kernel_in_parts_is_put_together(archive):
     assert lab.fetch("9.9").release == RELEASE
 
 
+def test_a_kernel_that_was_fetched_without_a_busybox_is_fetched_again(archive):
+    busybox = lab.fetch("8.1", progress=quiet).tree.busybox
+    busybox.unlink()
+    assert lab.fetch("8.1", progress=quiet).tree.busybox == busybox
+
+
 def test_a_kernel_of_another_processor(archive):
     kernel = lab.fetch("9.9-arm64", progress=quiet)
     assert (kernel.arch, kernel.release) == ("aarch64", "9.9.1+test-cloud-arm64")

@@ -234,6 +234,11 @@ def test_another_machines_guest_gets_none_of_this_machines_programs(tmp_path):
     assert image.tools(None, tmp_path) == []
     (tools,) = image.tools(busybox(), tmp_path)
     found = names(tools)
+    # Its own may have a busybox.
+    (tmp_path / "usr/bin").mkdir(parents=True)
+    shutil.copy(busybox(), tmp_path / "usr/bin")
+    (own,) = image.tools(None, tmp_path)
+    assert names(own) == found
     # Debian's folders, whatever this machine has.
     assert found["bin"][:2] == (stat.S_IFLNK | 0o777, b"usr/bin")
     assert found["usr/bin/sh"][1] == b"/lab/bin/busybox"

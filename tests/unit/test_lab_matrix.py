@@ -26,6 +26,11 @@ def image(path: Path, release: str = RELEASE) -> Path:
     return path
 
 
+def busybox(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -66,22 +71,35 @@ def test_the_trees_that_debian_packs(image_at: str, modules_at: str):
     top = matrix.place("6.1")
     image(top / image_at)
     (top / modules_at / "kernel").mkdir(parents=True)
+    busybox(top / "bin/busybox")
     kernel = lab.find("6.1")
     assert kernel.release == RELEASE
     assert kernel.tree and kernel.tree.modules == top / modules_at
-    assert kernel.tree.busybox is None
     # The same image, named by its path.
     assert lab.find(str(top / image_at)).tree == kernel.tree
 
 
-@pytest.mark.parametrize("busybox", ["bin/busybox", "usr/bin/busybox"])
-def test_the_busybox_of_a_tree(busybox: str):
+@pytest.mark.parametrize("place", ["bin/busybox", "usr/bin/busybox"])
+def test_the_busybox_of_a_tree(place: str):
     top = matrix.place("6.1")
     image(top / f"boot/vmlinuz-{RELEASE}")
-    (top / busybox).parent.mkdir(parents=True)
-    (top / busybox).write_bytes(b"")
+    busybox(top / place)
     kernel = lab.find("6.1")
-    assert kernel.tree and kernel.tree.busybox == top / busybox
+    assert kernel.tree and kernel.tree.busybox == top / place
+
+
+def test_a_tree_of_before_there_was_a_busybox_is_not_the_kernel():
+    image(matrix.place("6.1") / f"boot/vmlinuz-{RELEASE}")
+    assert not lab.find("6.1").cached
+
+
+def test_an_image_borrows_a_busybox_for_its_processor(tmp_path):
+    for version in ("6.1", "6.12-arm64"):
+        top = matrix.place(version)
+        image(top / f"boot/vmlinuz-{RELEASE}")
+        busybox(top / "bin/busybox")
+    kernel = lab.find(str(image(tmp_path / "vmlinuz")))
+    assert kernel.tree and kernel.tree.busybox == matrix.place("6.1") / "bin/busybox"
 
 
 def test_a_kernel_without_modules(tmp_path):
