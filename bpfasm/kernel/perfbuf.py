@@ -186,13 +186,16 @@ class FlightRecorder(Unshared):
     def snapshot(self) -> list[Any]:
         """Return the events that are kept, of all CPUs, by their times; the oldest first.
 
-        Meanwhile nothing is recorded. They are kept: the next snapshot has them again, but for those overwritten.
+        Meanwhile, for some 10 ms, nothing is recorded: the kernel lets no new event in, and those that are being
+        written are waited for, since they overwrite the oldest. The events are kept: the next snapshot has them
+        again, but for those overwritten.
         """
         with self._lock:
             if self.closed:
                 raise ValueError(f"{self!r} is closed")
             self._perf.pause(True)
             try:
+                self._perf.settle()
                 pairs = [pair for buffer in self._perf.buffers for pair in buffer.newest(self._shape)]
             finally:
                 self._perf.pause(False)

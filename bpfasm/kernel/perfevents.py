@@ -9,6 +9,7 @@ from time import CLOCK_MONOTONIC
 
 from bpfasm.asm.perfmem import PerfMemory
 from bpfasm.syscall import perf_event, system
+from bpfasm.syscall.barrier import grace_period
 from bpfasm.syscall.memory import PAGESIZE, Mapped
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_PERF_EVENT_ARRAY
 from bpfasm.uapi.perf_event import (
@@ -134,6 +135,16 @@ class PerfEvents:
         """Let no event in, or let them in again."""
         for fd in self.fds.values():
             perf_event.pause_output(fd, pause)
+
+    def settle(self) -> None:
+        """Wait until programs that were writing when the buffers were paused have written."""
+        online = set(system.online_cpus())
+        try:
+            grace_period(cpu for cpu in self.fds if cpu in online)
+        except OSError as error:
+            from bpfasm.kernel.readers_refused import not_settled
+
+            raise not_settled(self.map.spec, error.errno or 0) from None
 
     def withdraw(self) -> None:
         """Take the events out of the program's array, where that is still open."""

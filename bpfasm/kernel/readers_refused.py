@@ -52,6 +52,15 @@ def no_barrier(number: int) -> FeatureMissing:
     )
 
 
+def not_settled(spec: MapSpec, number: int) -> FeatureMissing:
+    """Say that what programs were writing cannot be waited for."""
+    return FeatureMissing(
+        f"a snapshot of {spec.name} has to wait for programs that write to it, and may not: {errno_name(number)}",
+        "allow the system call membarrier (a seccomp profile may forbid it), or this process to run on all CPUs",
+        rule="no-barrier",
+    )
+
+
 def no_views() -> RecordError:
     """Say that what is put in order, or kept, cannot be a view of a buffer that goes on."""
     return RecordError(

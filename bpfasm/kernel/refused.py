@@ -30,12 +30,22 @@ if TYPE_CHECKING:
 MOST_SLOTS = 1_000_000
 MOST_SLOTS_UNPRIVILEGED = 4096
 
+#: What a kernel says that sees fewer functions than the types of the program have: one whose address is loaded, and
+#: that is not called, is no function to it.
+_FEWER_FUNCTIONS = "number of funcs in func_info doesn't match number of subprogs"
+
 
 def refusal(linked: Linked, fields: dict[str, Any], verdict: Verdict) -> BpfasmError:
     """Return the exception for a program that was refused."""
     end, type = last(verdict.log), linked.program.type
     if type in _TARGETS and not fields.get("attach_btf_id") and not lacking(needs_of_program(type)):
         return _no_target(linked.program, verdict.errno)
+    if end.error and end.error[0].startswith(_FEWER_FUNCTIONS):
+        return FeatureMissing(
+            f"{linked.program.name} was not loaded: this kernel ({system.release()}) has no functions as arguments",
+            "callbacks (BPF_PSEUDO_FUNC) came with Linux 5.13: write a loop, or run it on a newer kernel (--on 6.1)",
+            rule="no-callbacks",
+        )
     # Without a complaint at its end a log was cut short, by its buffer or by what stopped the verifier.
     if verdict.errno != EAGAIN and (end.error or (end.pc is not None and verdict.errno != ENOMEM)):
         return _by_verifier(linked, verdict)

@@ -1,4 +1,4 @@
-"""Memory barriers, for memory that is shared with the kernel.
+"""Memory barriers, for memory that is shared with the kernel; and waiting for what is being written to it.
 
 Where processors keep loads in order, and stores behind the loads before them (x86-64, s390x), reading a ring takes
 none: CPython reads and writes an item of a memoryview of 4 or 8 bytes by one ``memcpy`` of that constant size, which
@@ -14,12 +14,12 @@ import os
 from _thread import allocate_lock
 from errno import ENOSYS
 
-from bpfasm.syscall.libc import NR, errno, failure, quick_syscall
-from bpfasm.uapi.membarrier import MEMBARRIER_CMD_GLOBAL_EXPEDITED, MEMBARRIER_CMD_QUERY
+from bpfasm.syscall.libc import NR, errno, failure, quick_syscall, syscall
+from bpfasm.uapi.membarrier import MEMBARRIER_CMD_GLOBAL, MEMBARRIER_CMD_GLOBAL_EXPEDITED, MEMBARRIER_CMD_QUERY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Barrier = Callable[[], object]
 
@@ -43,6 +43,23 @@ def barriers(machine: str = "") -> tuple[Barrier | None, Barrier]:
     if not commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED:
         raise failure(ENOSYS, "membarrier")
     return _membarrier, _membarrier
+
+
+def grace_period(cpus: Iterable[int]) -> None:
+    """Wait until what these CPUs were in the middle of, with preemption off or reading under RCU, is done.
+
+    It takes some 10 ms: membarrier(2) waits for a grace period of RCU (MEMBARRIER_CMD_GLOBAL). A kernel with CPUs
+    that tick for nobody (nohz_full=) refuses that; there this thread runs on each CPU for a moment instead. Raises
+    OSError where it may not.
+    """
+    if not syscall(_NR_MEMBARRIER, MEMBARRIER_CMD_GLOBAL, 0, 0):
+        return
+    allowed = os.sched_getaffinity(0)
+    try:
+        for cpu in cpus:
+            os.sched_setaffinity(0, (cpu,))
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def _membarrier() -> None:

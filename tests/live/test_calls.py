@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from support.helpers import has_helper
 
 from bpfasm.asm import *
 from bpfasm.btf.write import Writer
@@ -30,15 +31,6 @@ def returned(insns, type=XDP, **more):
 def func(register, target):
     """Load the address of a function of this program."""
     return BPF_LD_IMM64_RAW_FULL(register, BPF_PSEUDO_FUNC, 0, 0, target, 0)
-
-
-def has_helper(id, **more):
-    """Tell whether the kernel knows a helper: called with nothing, it is refused for that, or as unknown."""
-    try:
-        load(Program("has", TC, [BPF_EMIT_CALL(id), BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()], **more)).close()
-    except VerifierError as error:
-        return "invalid func" not in error.what and "unknown func" not in error.what
-    return True
 
 
 # Functions of the program
@@ -88,6 +80,17 @@ ADD_UP = Subprog(
         BPF_EXIT_INSN(),
     ],
 )
+
+
+def test_a_kernel_without_callbacks_says_so():
+    prog = Program("prog", TC, [func(R2, ADD_UP), BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    if has_helper(BPF_FUNC_for_each_map_elem):
+        load(prog).close()  # the address is good for nothing, and known
+        return
+    with pytest.raises(FeatureMissing) as caught:
+        load(prog)
+    assert caught.value.rule == "no-callbacks"
+    assert "prog was not loaded: this kernel" in caught.value.what
 
 
 def test_a_loop():

@@ -1,6 +1,7 @@
 """Memory barriers: which machines need a system call for them, and what is said where there is none."""
 
 import errno
+import os
 
 import pytest
 
@@ -8,7 +9,10 @@ from bpfasm.errors import FeatureMissing
 from bpfasm.kernel import waiting
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import barrier
-from bpfasm.syscall.libc import failure
+from bpfasm.syscall.libc import failure, syscall
+from bpfasm.uapi.membarrier import MEMBARRIER_CMD_GLOBAL
+
+set_affinity = os.sched_setaffinity
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "s390x"])
@@ -45,3 +49,27 @@ def test_it_is_said(monkeypatch):
     assert caught.value.rule == "no-barrier"
     assert errno_name(errno.EPERM) in caught.value.what
     assert "membarrier" in caught.value.do
+
+
+def test_a_grace_period_is_the_kernels(monkeypatch):
+    """And nothing is left changed by it."""
+    allowed = os.sched_getaffinity(0)
+    calls = []
+    monkeypatch.setattr(barrier, "syscall", lambda *words: calls.append(words) or syscall(*words))
+    barrier.grace_period(allowed)
+    assert [words[1] for words in calls] == [MEMBARRIER_CMD_GLOBAL]
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_a_grace_period_where_the_kernel_refuses_it(monkeypatch):
+    """Who runs on a CPU knows that nobody else is in the middle of something there."""
+    allowed = os.sched_getaffinity(0)
+    visited = []
+    monkeypatch.setattr(barrier, "syscall", lambda *_: -1)
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cpus: visited.append(cpus) or set_affinity(pid, cpus))
+    barrier.grace_period(sorted(allowed))
+    assert visited == [*((cpu,) for cpu in sorted(allowed)), allowed]
+    assert os.sched_getaffinity(0) == allowed
+    with pytest.raises(OSError):
+        barrier.grace_period([1 << 20])
+    assert os.sched_getaffinity(0) == allowed
