@@ -1,7 +1,8 @@
 """The names of an object's sections: what a program's section says of its type and of what it is attached to.
 
-One table for reading and writing. The names are libbpf's (Documentation/bpf/libbpf/program_types.rst), which bpftool and
-cilium/ebpf go by as well. A name is a row's, and where the row has a ``target``, that after a "/": ``kprobe/vfs_read``.
+One table for reading and writing. The names are libbpf's (Documentation/bpf/libbpf/program_types.rst), which bpftool
+and cilium/ebpf go by as well. A name is a row's, and where the row has a ``target``, that after a "/":
+``kprobe/vfs_read``.
 """
 
 from __future__ import annotations
