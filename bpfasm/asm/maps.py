@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.map_types import MapType
+    from bpfasm.elf.types import MapTypes
 
 #: The length of a kernel object's name without its final zero.
 NAME_MAX = bpf.BPF_OBJ_NAME_LEN - 1
@@ -34,8 +35,8 @@ class MapSpec(Value):
     ``load()``: a dict, or a list of values where there are no keys; in a per-CPU map each CPU gets the value.
     ``record`` is what a reader makes of the events in a ring or perf buffer. ``inner`` is what the maps in a map look
     like. ``map_extra`` depends on the type, ``numa_node`` is where the memory is to be. ``pinned`` is True, or a path
-    in a bpf file system: a map that is pinned there is used instead of a new one. Raises MapError for what no kernel
-    would create.
+    in a bpf file system: a map that is pinned there is used instead of a new one. ``types`` are those that an object
+    file has of its key and value. Raises MapError for what no kernel would create.
     """
 
     name: str
@@ -50,6 +51,7 @@ class MapSpec(Value):
     map_extra: int = 0
     numa_node: int | None = None
     pinned: bool | str = False
+    types: MapTypes | None = None
 
     def __post_init__(self) -> None:
         plain = self.name.replace("_", "a").replace(".", "a")
