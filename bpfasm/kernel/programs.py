@@ -173,14 +173,29 @@ def load_program(
             target = target.replace(kfuncs=kfuncs_here(assembled.kfuncs, held))
             if held:
                 more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
+        if any(operand.told == "btf" for _, operand, _ in assembled.symbols):
+            from bpfasm.kernel.kernel_btf import Modules, vmlinux
+
+            target = target.replace(btf=vmlinux(), modules=Modules())
         if program.attach_btf:
             from bpfasm.kernel.targets import attach_fields
 
             more |= attach_fields(program, attach_prog_fd, held)
         elif attach_prog_fd:
             more["attach_prog_fd"] = attach_prog_fd
+        if any(operand.told == "ksyms" for _, operand, _ in assembled.symbols):
+            from bpfasm.kernel.targets import ksyms_here
+
+            target = target.replace(ksyms=ksyms_here(assembled, held))
         linked = link(assembled, target)
-        if lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:
+        described = None
+        if program.types is not None:
+            from bpfasm.kernel.object_types import object_fields
+
+            described = object_fields(linked, held)
+        if described is not None:
+            more |= described
+        elif lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:
             from bpfasm.kernel.program_btf import btf_fields
 
             more |= btf_fields(linked, attach_prog_fd, held, lines=lines)
