@@ -72,10 +72,12 @@ class Guests:
         if not away or option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
             return (yield)
         session.items = [item for item in everything if not self.kernel_of(item)]
-        self._start(away, busy=bool(session.items))
+        busy = bool(session.items)
+        self._start(away, busy=busy)
         try:
             result = yield
-            self._tell(b"\n")
+            if busy:
+                self._tell(b"\n")
             for item, nextitem in zip(away, [*away[1:], None], strict=True):
                 session.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
                 if session.shouldfail:

@@ -17,7 +17,7 @@ from bpfasm import lab
 from bpfasm.errors import LabError, UsageError
 from bpfasm.lab import errand
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 ROOT = Path(__file__).resolve().parents[2]
 

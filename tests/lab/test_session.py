@@ -17,7 +17,7 @@ from bpfasm import lab
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.boots
 
 LAB = [sys.executable, "-m", "bpfasm", "lab", "run"]
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from bpfasm import place
+from bpfasm.cli import chowncount
+
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "bpfasm" / "views" / "schemas"
 TWO_SLOTS = "b700000007000000\n9500000000000000\n"
@@ -254,3 +257,13 @@ def test_help_begins_with_two_examples(words):
     examples = [line for line in done.stdout.decode().splitlines()[:4] if line.startswith("  ")]
     assert len(examples) == 2
     assert all("bpfasm" in example for example in examples)
+
+
+@pytest.mark.parametrize(
+    "words, seconds",
+    [([], 10), (["--calls", "5"], 0), (["--calls", "5", "--timeout", "3"], 3), (["--timeout", "0"], 0)],
+)
+def test_calls_that_were_asked_for_are_made_however_long_they_take(monkeypatch, words, seconds):
+    monkeypatch.setattr(place, "run", lambda words, on, needs, here: here())
+    monkeypatch.setattr(chowncount, "_count", lambda args: args.timeout)
+    assert chowncount.main(words) == seconds

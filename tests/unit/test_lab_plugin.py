@@ -5,8 +5,11 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from bpfasm.testing.guests import Guests
 
 pytest_plugins = ["pytester"]
 
@@ -170,3 +173,23 @@ def test_where_bpfasm_is_installed_pytest_loads_it(run, pytester, monkeypatch):
     done = subprocess.run([sys.executable, "-m", "pytest", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "test_maps.py::test_an_array[6.1]" in done.stdout
+
+
+@pytest.mark.parametrize("tests_here", [0, 1])
+def test_one_more_guest_runs_when_pytest_is_through_if_it_was_busy(monkeypatch, tests_here):
+    guests, asked = Guests(SimpleNamespace(), {"7": None}), []
+    guests.facts["7"]["seconds"] = 1.0
+    monkeypatch.setattr(guests, "kernel_of", lambda item: item)
+    monkeypatch.setattr(guests, "_start", lambda away, busy: asked.append(f"busy {busy}"))
+    monkeypatch.setattr(guests, "_tell", lambda line: asked.append("one more"))
+    monkeypatch.setattr(guests, "_end", lambda: None)
+    hook = SimpleNamespace(pytest_runtest_protocol=lambda **_: None)
+    config = SimpleNamespace(option=SimpleNamespace(collectonly=False), hook=hook)
+    session = SimpleNamespace(
+        items=["7", *[None] * tests_here], testsfailed=0, shouldfail=False, shouldstop=False, config=config
+    )
+    loop = guests.pytest_runtestloop(session)
+    next(loop)
+    with pytest.raises(StopIteration):
+        loop.send(True)
+    assert asked == (["busy True", "one more"] if tests_here else ["busy False"])
