@@ -35,7 +35,7 @@ def attach_fields(program: Program, attach_prog_fd: int, held: list[int]) -> dic
         return fields | {"attach_btf_id": _in_program(attach_prog_fd, name)}
     place, id = kernel_btf.find(name, kind, place)
     if place:
-        held.append(_module_fd(place))
+        held.append(module_fd(place))
         fields["attach_btf_obj_fd"] = held[-1]
     if member:
         types = kernel_btf.module(place) if place else kernel_btf.vmlinux()
@@ -84,12 +84,13 @@ def kfuncs_here(kfuncs: tuple[Kfunc, ...], held: list[int]) -> dict[Kfunc, tuple
         place, id = kernel_btf.find(each.name, uapi.BTF_KIND_FUNC, each.module)
         if place and place not in modules:
             modules.append(place)
-            held.append(_module_fd(place))
+            held.append(module_fd(place))
         found[each] = (modules.index(place) + 1 if place else 0, id)
     return found
 
 
-def _module_fd(name: str) -> int:
+def module_fd(name: str) -> int:
+    """Return an fd of a module's types. Raises KernelError."""
     try:
         return kernel_btf.module_fd(name)
     except OSError as error:
