@@ -5,8 +5,9 @@
 ...     BPF_MOV64_IMM(R0, 2),
 ...     BPF_EXIT_INSN(),
 ... ], attach_btf="tcp_congestion_ops.ssthresh")
->>> StructOps("slow", "tcp_congestion_ops", {"name": b"slow", "ssthresh": ssthresh}).programs
-(<Program ssthresh>,)
+>>> slow = StructOps("slow", "tcp_congestion_ops", {"name": b"slow", "ssthresh": ssthresh})
+>>> [each.name for each in slow.programs]
+['ssthresh']
 """
 
 from __future__ import annotations
