@@ -3,7 +3,8 @@
     python3 bench/maps.py [ROUNDS]
 
 Needs root. The variants take turns, so that a busy moment of the machine meets them all; medians are printed, in ns
-an element, beside the floor: the same system calls from Python with everything prepared, and nothing decoded.
+an element, beside the floor: the same system calls from Python with everything prepared, and nothing decoded. Where
+they are there, so are C with libbpf (gcc, libbpf-dev) and BCC (python3-bpfcc; see peers.py), on maps of their own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+from peers import bcc, compiled  # noqa: E402
 
 from bpfasm.asm import BPF_F_MMAPABLE, ArrayMap, HashMap, PerCpuArrayMap, Record, u32, u64  # noqa: E402
 from bpfasm.kernel import LoadedMap  # noqa: E402
@@ -87,6 +90,66 @@ def bpftool(map: LoadedMap) -> Callable[[], Any] | None:
     return lambda: subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
 
 
+C = """
+#include <bpf/bpf.h>
+#include <linux/types.h>
+#include <stdlib.h>
+void lookups(int fd, __u32 count) {
+    __u64 value;
+    for (__u32 n = 0; n < count; n++) bpf_map_lookup_elem(fd, &n, &value);
+}
+void updates(int fd, __u32 count) {
+    for (__u32 n = 0; n < count; n++) { __u64 value = n; bpf_map_update_elem(fd, &n, &value, 0); }
+}
+void batch(int fd, __u32 count) {
+    __u32 *keys = malloc(4 * count), place;
+    __u64 *values = malloc(8 * count);
+    bpf_map_lookup_batch(fd, NULL, &place, keys, values, &count, NULL);
+    free(keys);
+    free(values);
+}
+"""
+
+
+def in_c(fd: int) -> dict[str, Callable[[], Any]]:
+    """Return what C with libbpf does; nothing where it cannot be compiled."""
+    library = compiled(C)
+    if library is None:
+        return {}
+    return {
+        "C, lookups": lambda: library.lookups(fd, MANY),
+        "C, updates": lambda: library.updates(fd, MANY),
+        "C, batch": lambda: library.batch(fd, MANY),
+    }
+
+
+def in_bcc(values: dict[int, int]) -> dict[str, Callable[[], Any]]:
+    """Return what BCC does, with keys and values that are made once; nothing where it is not there."""
+    library = bcc(f"BPF_HASH(words, u32, u64, {MANY});")
+    if library is None:
+        return {}
+    table = library["words"]
+    key, value = table.Key(), table.Leaf()
+
+    def lookups() -> None:
+        for n in range(MANY):
+            key.value = n
+            table[key]
+
+    def updates() -> None:
+        for n in range(MANY):
+            key.value = value.value = n
+            table[key] = value
+
+    updates()
+    return {
+        "BCC, table[key]": lookups,
+        "BCC, table[key] = value": updates,
+        "BCC, items_lookup_batch() to a dict": lambda: {k.value: v.value for k, v in table.items_lookup_batch()},
+        "BCC, items() to a dict": lambda: {k.value: v.value for k, v in table.items()},
+    }
+
+
 def variants() -> dict[str, tuple[int, Callable[[], Any]]]:
     """Return what is measured: how many elements each goes through, and what does it."""
     words = LoadedMap(HashMap("words", key=u32, value=u64, max_entries=MANY))
@@ -128,6 +191,7 @@ def variants() -> dict[str, tuple[int, Callable[[], Any]]]:
         "array, memory, tolist()": (MANY, memory.tolist),
         "array, memory[i]": (MANY, lambda: [memory[n] for n in range(MANY)]),
     }
+    found |= {name: (MANY, run) for name, run in (in_c(words.fd) | in_bcc(values)).items()}
     return {name: (count, run) for name, (count, run) in found.items() if run}
 
 
@@ -149,11 +213,11 @@ def main() -> None:
             run()
             times[name].append(time.perf_counter() - begin)
     print(
-        f"{'ns an element, median of ' + str(rounds):<34} {'ns':>8} {'min':>8} {'max':>8}   on {os.uname().release}"
+        f"{'ns an element, median of ' + str(rounds):<36} {'ns':>8} {'min':>8} {'max':>8}   on {os.uname().release}"
     )
     for name, (count, _) in what.items():
         taken = sorted(1e9 * each / count for each in times[name])
-        print(f"{name:<34} {median(taken):8.1f} {taken[0]:8.1f} {taken[-1]:8.1f}")
+        print(f"{name:<36} {median(taken):8.1f} {taken[0]:8.1f} {taken[-1]:8.1f}")
 
 
 if __name__ == "__main__":

@@ -12,16 +12,16 @@ another kernel than its own it needs BCC_KERNEL_SOURCE, a tree of kernel headers
 
 import ctypes
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
 from struct import Struct
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+import peers  # noqa: E402
 
 from bpfasm import asm  # noqa: E402
 from bpfasm.asm.snippets import perf_output, ringbuf_output  # noqa: E402
@@ -189,15 +189,9 @@ long drain(struct ring_buffer *rb) { count = 0; ring_buffer__consume(rb); return
 
 def libbpf():
     """Return libbpf's reader of rings, compiled; None where it cannot be."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder, "reader.c"), Path(folder, "reader.so")
-        source.write_text(LIBBPF)
-        command = ["gcc", "-O2", "-shared", "-fPIC", "-o", library, source, "-lbpf"]
-        try:
-            subprocess.run(command, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        found = ctypes.CDLL(str(library))
+    found = peers.compiled(LIBBPF)
+    if found is None:
+        return None
     found.reader.restype = found.drain.restype = ctypes.c_long
     found.drain.argtypes = [ctypes.c_long]
     return found
@@ -205,10 +199,6 @@ def libbpf():
 
 def bcc():
     """Return BCC with a ring, perf buffers, and the layout of an event; None where it cannot be."""
-    try:
-        from bcc import BPF
-    except ImportError:
-        return None
     text = f"""
         struct event {{ u64 time; u32 pid, tid, uid; s32 result; u64 number; char comm[16]; }};
         BPF_RINGBUF_OUTPUT(none, 1);
@@ -223,7 +213,7 @@ def bcc():
             return 0;
         }}
     """
-    return BPF(text=text)
+    return peers.bcc(text)
 
 
 class Peers:
@@ -332,11 +322,11 @@ def main() -> None:
         rings.append(Variant("libbpf (C), a callback", obj.programs[0], lambda: found.drain(handle)))
     library = bcc()
     if library is not None:
-        peers = Peers(library)
+        theirs = Peers(library)
         for name, table, spec, make, drain in (
-            ("BCC, a callback that returns 0", "nothing", RING, by_ring, peers.ring),
-            ("BCC, looking at a field, returns 0", "field", RING, by_ring, peers.ring),
-            ("perf: BCC, looking at a field", "buffers", ARRAY, by_perf, peers.perf_buffers),
+            ("BCC, a callback that returns 0", "nothing", RING, by_ring, theirs.ring),
+            ("BCC, looking at a field, returns 0", "field", RING, by_ring, theirs.ring),
+            ("perf: BCC, looking at a field", "buffers", ARRAY, by_perf, theirs.perf_buffers),
         ):
             lent = kept(LoadedMap.from_fd(os.dup(library[table].map_fd), spec))
             obj = kept(load(make(), lent))

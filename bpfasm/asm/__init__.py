@@ -76,6 +76,7 @@ from bpfasm.asm.prefixes import ipv4_prefix as ipv4_prefix, ipv6_prefix as ipv6_
 from bpfasm.asm.program import Program as Program, Subprog as Subprog
 from bpfasm.asm.record import Record as Record
 from bpfasm.asm.stack import StackLayout as StackLayout
+from bpfasm.asm.struct_ops import StructOps as StructOps
 from bpfasm.asm.symbols import Label as Label, label as label
 from bpfasm.asm.types import (
     chars as chars,

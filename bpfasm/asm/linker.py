@@ -7,6 +7,7 @@ what an object file or a listing is made from. ``link`` goes on to what only a t
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
@@ -14,13 +15,14 @@ from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, Symbol, label_text
 from bpfasm.asm.variables import Global
 from bpfasm.errors import LabelError, LinkError
-from bpfasm.isa.insn import LD_IMM64, Insn, encode, slots
+from bpfasm.isa.insn import CHUNK, LD_IMM64, Insn, encode, slots
 from bpfasm.uapi import bpf, bpf_common
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypeGuard
 
     from bpfasm.asm.ksym import Ksym
     from bpfasm.asm.program import Item
@@ -105,27 +107,12 @@ def assemble(program: Program) -> Assembled:
     Raises LabelError for a label that is missing or too far away, LinkError for two maps of one name.
     """
     bodies = _bodies(program)
-    starts: dict[str, int] = {}
-    labels: list[dict[str | Label, int]] = []
-    at = 0
-    for name, body in bodies:
-        starts[name] = at
-        places: dict[str | Label, int] = {}
-        for item in body:
-            if isinstance(item, Mark):
-                places[item.label] = at
-            else:
-                at += item.width
-        labels.append(places)
-
-    insns: list[Insn] = []
+    starts = {body.name: body.start for body in bodies}
     symbols: list[tuple[int, Symbol, str]] = []
     meant: dict[tuple[str, str], Symbol] = {}
-    pc = 0
-    for (name, body), places in zip(bodies, labels, strict=True):
-        for insn in body:
-            if isinstance(insn, Mark):
-                continue
+    for body in bodies:
+        for number, pc in body.symbolic:
+            insn = body.insns[number]
             for field, slot, bits in _SLOTS:
                 operand = insn[field]
                 if operand.__class__ is int:
@@ -134,14 +121,13 @@ def assemble(program: Program) -> Assembled:
                     _check(meant, operand, insn)
                     symbols.append((pc, operand, slot))
                 elif isinstance(operand, Subprog) and slot == "imm":
-                    insn = insn.replace(imm=starts[operand.name] - pc - 1)  # noqa: PLW2901
+                    insn = insn.replace(imm=starts[operand.name] - pc - 1)
                 else:
-                    distance = _distance(insn, operand, pc, places, name, bits=bits)
-                    insn = insn.replace(**{slot: distance})  # noqa: PLW2901
-            insns.append(insn)
-            pc += insn.width
-    functions = tuple((start, name) for name, start in starts.items())
-    return Assembled(program, tuple(insns), functions, tuple(symbols))
+                    insn = insn.replace(**{slot: _distance(insn, operand, pc, body, bits=bits)})
+            body.insns[number] = insn
+    functions = tuple((body.start, body.name) for body in bodies)
+    insns = tuple(chain.from_iterable(body.insns for body in bodies))
+    return Assembled(program, insns, functions, tuple(symbols))
 
 
 #: The fields that an operand may stand in: which of an Insn's it is, its name, and the bits of a distance there.
@@ -170,7 +156,9 @@ def link(program: Program | Assembled, target: Target | None = None) -> Linked:
     insns = list(assembled.insns)
     unresolved, missing = [], []
     if assembled.symbols:
-        index = {pc: number for number, (pc, _) in enumerate(slots(insns))}
+        # What is no number yet is what the symbols stand in, in the same order.
+        left = (n for n, insn in enumerate(insns) if insn[3].__class__ is not int or insn[4].__class__ is not int)
+        index = dict(zip(dict.fromkeys(pc for pc, _, _ in assembled.symbols), left, strict=True))
         for symbol in assembled.symbols:
             pc, operand, slot = symbol
             insn = insns[index[pc]]
@@ -205,29 +193,73 @@ def poisoned(insn: Insn) -> Insn:
     return insn.replace(code=bpf_common.BPF_JMP | bpf.BPF_CALL, dst_reg=0, src_reg=0, off=0, imm=POISON)
 
 
-def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
+class _Body:
+    """A program's instructions or a subprogram's, at their slots from ``start`` to ``end``.
+
+    ``labels`` are where they are; ``symbolic`` are the instructions that are not numbers yet: their places in
+    ``insns`` and their slots.
+    """
+
+    def __init__(self, name: str, items: Sequence[Item], start: int) -> None:
+        self.name = name
+        self.start = self.end = start
+        self.labels: dict[str | Label, int] = {}
+        self.symbolic: list[tuple[int, int]] = []
+        self.insns: list[Insn] = []
+        for at in range(0, len(items), CHUNK):
+            some = items[at : at + CHUNK]
+            if _are_numbers(some):
+                self.insns += some
+                self.end += len(some)
+            else:
+                self._add(some)
+
+    def _add(self, items: Sequence[Item]) -> None:
+        insns, at = self.insns, self.end
+        for item in items:
+            if isinstance(item, Mark):
+                self.labels[item.label] = at
+                continue
+            _, _, _, off, imm, _, imm2, _ = item
+            if off.__class__ is not int or imm.__class__ is not int:
+                self.symbolic.append((len(insns), at))
+            insns.append(item)
+            at += 1 if imm2 is None else 2
+        self.end = at
+
+
+def _are_numbers(items: Sequence[Item]) -> TypeGuard[Sequence[Insn]]:
+    """Return whether these are instructions of one slot without a label or name: most of a long program, by far."""
+    if set(map(type, items)) != {Insn}:
+        return False
+    _, _, _, off, imm, _, imm2, _ = zip(*items, strict=True)
+    return set(map(type, off + imm)) == {int} and imm2.count(None) == len(items)
+
+
+def _bodies(program: Program) -> list[_Body]:
     """Return the program's body and its subprograms', each once, in order of first use."""
     found: dict[str, Program | Subprog] = {program.name: program}
-    order = [program.name]
-    for name in order:
-        for item in found[name].insns:
-            if isinstance(item, Insn) and isinstance(item.imm, Subprog):
-                sub = item.imm
-                if found.setdefault(sub.name, sub) != sub:
-                    raise LinkError(
-                        f"two different functions are called {sub.name}",
-                        "give one of them another name",
-                        source=item.source,
-                        rule="function-twice",
-                    )
-                if sub.name not in order:
-                    order.append(sub.name)
-    return [(name, found[name].insns) for name in order]
+    bodies: list[_Body] = []
+    for name in (order := [program.name]):
+        bodies.append(_Body(name, found[name].insns, bodies[-1].end if bodies else 0))
+        for number, _ in bodies[-1].symbolic:
+            insn = bodies[-1].insns[number]
+            sub = insn.imm
+            if not isinstance(sub, Subprog):
+                continue
+            if found.setdefault(sub.name, sub) != sub:
+                raise LinkError(
+                    f"two different functions are called {sub.name}",
+                    "give one of them another name",
+                    source=insn.source,
+                    rule="function-twice",
+                )
+            if sub.name not in order:
+                order.append(sub.name)
+    return bodies
 
 
-def _distance(
-    insn: Insn, target: str | Label, pc: int, places: dict[str | Label, int], body: str, *, bits: int
-) -> int:
+def _distance(insn: Insn, target: str | Label, pc: int, body: _Body, *, bits: int) -> int:
     """Return a distance in slots as the kernel counts: from the slot after the one that holds the distance.
 
     That is so in BPF_LD_IMM64 too, whose first slot holds it (verifier.c add_subprog_and_kfunc()).
@@ -239,14 +271,14 @@ def _distance(
             source=insn.source,
             rule="unlinked",
         )
-    if target not in places:
+    if target not in body.labels:
         raise LabelError(
-            f"no label {label_text(target)} in {body}",
-            _nearest(label_text(target), map(label_text, places)),
+            f"no label {label_text(target)} in {body.name}",
+            _nearest(label_text(target), map(label_text, body.labels)),
             source=insn.source,
             rule="label-missing",
         )
-    distance = places[target] - pc - 1
+    distance = body.labels[target] - pc - 1
     if not -(1 << (bits - 1)) <= distance < 1 << (bits - 1):
         raise LabelError(
             f"the jump at slot {pc} to {label_text(target)} goes {distance:+d} slots, and 16 bits reach "

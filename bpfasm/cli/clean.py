@@ -37,9 +37,10 @@ def main(argv: list[str]) -> int:
     """Run ``bpfasm clean``; the status is 1 when something is left that could go."""
     parser = Parser(
         "clean",
-        "List what outlived its process: events in tracefs, pins in a folder of their process, half-made files of\n"
-        "the lab. What is this user's, and whose process is dead, is removed after a question. What lives stays,\n"
-        "and so does what cannot be seen from this pid namespace. Exit status 1: something is left that could go.",
+        "List what outlived its process: events in tracefs, pins in a folder of their process, structs of\n"
+        "functions that are still registered, half-made files of the lab. What is this user's, and whose process is\n"
+        "dead, is removed after a question. What lives stays, and so does what cannot be seen from this pid\n"
+        "namespace. Exit status 1: something is left that could go.",
         """
   bpfasm clean
   bpfasm clean --yes

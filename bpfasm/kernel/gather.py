@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpfasm.asm.linker import assemble
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
+from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import Global, Section, sections
 from bpfasm.errors import LinkError
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 class Gathered:
     """Programs laid out, in the order they were named or referred to, with the maps and variables that they use."""
 
-    def __init__(self, items: Iterable[Program | MapSpec], values: dict[Any, Any] | None = None) -> None:
+    def __init__(self, items: Iterable[Program | MapSpec | StructOps], values: dict[Any, Any] | None = None) -> None:
         """Follow the items. Raises LinkError for two different maps or variables of one name."""
         self.assembled: list[Assembled] = []
         self.specs: dict[str, MapSpec] = {}
+        self.struct_ops: list[StructOps] = []
         self._programs: set[int] = set()
         for item in items:
             self._add(item)
@@ -49,7 +51,12 @@ class Gathered:
         for spec in sections(self.variables, {each: value for each, value in given.items() if each in own}):
             self._add(spec)
 
-    def _add(self, item: Program | MapSpec) -> None:
+    def _add(self, item: Program | MapSpec | StructOps) -> None:
+        if isinstance(item, StructOps):
+            self.struct_ops.append(item)
+            for program in item.programs:
+                self._add(program)
+            return
         if isinstance(item, Program):
             if id(item) not in self._programs:
                 self._programs.add(id(item))

@@ -9,6 +9,8 @@ import os
 
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.owner import owner_of
+from bpfasm.uapi.bpf import BPF_MAP_TYPE_STRUCT_OPS
+from bpfasm.uapi.btf import BTF_KIND_INT
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -36,7 +38,9 @@ class Leftover(Value):
 
     @property
     def name(self) -> str:
-        """What it is called: events by group and name, pins by their folder."""
+        """What it is called: events by group and name, pins by their folder, structs of functions by name and id."""
+        if self.kind == "ops":
+            return f"{self.parts[0]} (map {self.place})"
         return " ".join(self.parts) if self.kind == "event" else self.place
 
     def remove(self) -> None:
@@ -46,7 +50,7 @@ class Leftover(Value):
 
 def find() -> list[Leftover]:
     """Return everything with an owner's tag, the living's too."""
-    return [*_events(), *_pins()]
+    return [*_events(), *_pins(), *_struct_ops()]
 
 
 def kept_pins() -> list[str]:
@@ -90,6 +94,31 @@ def _pins() -> list[Leftover]:
     return found
 
 
+def _struct_ops() -> list[Leftover]:
+    """Return structs of functions whose maps bear an owner's tag: before 6.4 they stay registered without him."""
+    from bpfasm.errors import FeatureMissing
+    from bpfasm.kernel import ids
+    from bpfasm.kernel.targets import read
+
+    found: list[Leftover] = []
+    try:
+        for id in ids.ids("map"):
+            fd = ids.open_id("map", id)
+            if fd is None:
+                continue
+            try:
+                about = ids.info("map", fd)
+            finally:
+                os.close(fd)
+            types = read(about["btf_id"]) if about["type"] == BPF_MAP_TYPE_STRUCT_OPS and about["btf_id"] else None
+            owners = [owner_of(name) for name in types.names(BTF_KIND_INT)] if types else []
+            name = ids.text(about["name"])
+            found += [Leftover("ops", str(id), (name,), each, each.alive()) for each in owners if each]
+    except FeatureMissing:
+        pass  # who may not list maps cannot have made any that stay
+    return found
+
+
 def _files(folder: str) -> list[str]:
     return sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
 
@@ -111,4 +140,16 @@ def _remove_pins(left: Leftover) -> None:
     os.rmdir(left.place)
 
 
-_REMOVE = {"event": _remove_events, "pin": _remove_pins}
+def _remove_struct_ops(left: Leftover) -> None:
+    from bpfasm.kernel import ids
+    from bpfasm.kernel.struct_ops import unregister
+
+    fd = ids.open_id("map", int(left.place))
+    if fd is not None:
+        try:
+            unregister(fd)
+        finally:
+            os.close(fd)
+
+
+_REMOVE = {"event": _remove_events, "pin": _remove_pins, "ops": _remove_struct_ops}

@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.kernel.struct_ops import LoadedStructOps
     from bpfasm.value import Value
 
 
 class Link(Unshared):
-    """A program attached somewhere; closing it detaches the program.
+    """A program attached somewhere, or a struct of them registered; closing it detaches the program.
 
     ``mode`` is the mechanism that was taken. ``target`` is the description it was made from. ``release`` is what to
     do after the file descriptor is closed, for what the kernel does not undo by itself.
@@ -25,7 +26,7 @@ class Link(Unshared):
     def __init__(
         self,
         fd: int,
-        program: LoadedProgram,
+        program: LoadedProgram | LoadedStructOps,
         target: Value,
         mode: str,
         release: Callable[[], None] | None = None,

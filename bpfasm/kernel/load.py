@@ -5,6 +5,7 @@ from __future__ import annotations
 from bpfasm.asm.linker import Target
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
+from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import Global, Section
 from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
     from bpfasm.kernel.reader import Reader
+    from bpfasm.kernel.struct_ops import LoadedStructOps
 
 
 def load(
-    *items: Program | MapSpec | LoadedMap,
+    *items: Program | MapSpec | StructOps | LoadedMap,
     log_level: int = 0,
     lines: bool = False,
     values: dict[Any, Any] | None = None,
@@ -36,11 +38,11 @@ def load(
     Each map is created once and filled with its ``initial`` values; two different maps of one name are a LinkError.
     A ``MapSpec`` among the items is created whether a program refers to it or not, and a ``LoadedMap`` serves where
     its declaration is meant; it stays the caller's. Programs and maps that are in the ``initial`` of a ProgArray or a
-    map of maps are loaded, too. ``values`` are what variables hold at first, by ``Global`` or name. With a
-    ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram has the verifier's ``log``; of a
-    refusal it is always kept. With ``lines`` the kernel is told the source line of each instruction: its log and
-    dumps show them. Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel,
-    machine or privilege does not allow, KernelError for what else it refuses.
+    map of maps are loaded, too, and so are the programs of a ``StructOps``. ``values`` are what variables hold at
+    first, by ``Global`` or name. With a ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram
+    has the verifier's ``log``; of a refusal it is always kept. With ``lines`` the kernel is told the source line of
+    each instruction: its log and dumps show them. Raises VerifierError for a program the verifier refuses,
+    FeatureMissing for what this kernel, machine or privilege does not allow, KernelError for what else it refuses.
     """
     lent = [item for item in items if isinstance(item, LoadedMap)]
     gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)
@@ -71,6 +73,10 @@ def load(
         for each in loaded.maps:
             if not each.reused and refers(each.spec):
                 each.fill(loaded._objects_in(each.spec.initial))
+        for ops in gathered.struct_ops:
+            from bpfasm.kernel.struct_ops import LoadedStructOps
+
+            loaded.struct_ops += (LoadedStructOps(ops, loaded.__getitem__),)
         if gathered.variables:
             loaded.globals  # noqa: B018  from now on their last values can be read, also when all is closed
     except BaseException:
@@ -109,6 +115,7 @@ class Loaded:
         self._lent = tuple(lent)
         self.maps: tuple[LoadedMap, ...] = ()
         self.programs: tuple[LoadedProgram, ...] = ()
+        self.struct_ops: tuple[LoadedStructOps, ...] = ()
         self.links: tuple[Link, ...] = ()
         self.readers: tuple[Reader, ...] = ()
         self._globals: Globals | None = None
@@ -120,6 +127,8 @@ class Loaded:
         @overload
         def __getitem__(self, item: Program) -> LoadedProgram: ...
         @overload
+        def __getitem__(self, item: StructOps) -> LoadedStructOps: ...
+        @overload
         def __getitem__(self, item: Global) -> Any: ...
         def __getitem__(self, item: Any) -> Any: ...
 
@@ -130,6 +139,8 @@ class Loaded:
                 return self.globals[item]
             if isinstance(item, MapSpec):
                 found = [each for each in (*self.maps, *self._lent) if each.spec is item or each.spec == item]
+            elif isinstance(item, StructOps):
+                found = [each for each in self.struct_ops if each.spec is item or each.spec == item]
             else:
                 found = [each for each in self.programs if each.program is item]
                 found = found or [each for each in self.programs if each.program == item]
@@ -159,10 +170,14 @@ class Loaded:
     def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
         """Attach every program that says where, and is not attached yet: all or none. Return the new links.
 
+        A ``StructOps`` is registered.
+
         They are kept, and closed with the rest. ``mode`` is that of ``bpfasm.kernel.attach.attach()``.
         """
         attached = {id(each.program) for each in self.links if not each.closed}
-        todo = [each for each in self.programs if each.program.attach and id(each) not in attached]
+        having: list[LoadedStructOps | LoadedProgram] = [*self.struct_ops]
+        having += [each for each in self.programs if each.program.attach]
+        todo = [each for each in having if id(each) not in attached]
         if not todo and not attached:
             raise AssemblyError(
                 "none of these programs says where it is to be attached",
@@ -173,7 +188,7 @@ class Loaded:
         links: list[Link] = []
         try:
             for each in todo:
-                links.append(attach(each, mode=mode))
+                links.append(attach(each, mode=mode) if isinstance(each, LoadedProgram) else each.register())
                 self.links = before + tuple(links)
         except BaseException:
             _close(links)
@@ -203,7 +218,7 @@ class Loaded:
 
     def close(self) -> None:
         """Stop reading, detach, and close everything; a second time does nothing."""
-        _close([*self.maps, *self.programs, *self.links, *self.readers])
+        _close([*self.maps, *self.programs, *self.struct_ops, *self.links, *self.readers])
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +227,7 @@ class Loaded:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Loaded {[*self.maps, *self.programs, *self.links]}>"
+        return f"<Loaded {[*self.maps, *self.programs, *self.struct_ops, *self.links]}>"
 
 
 def _close(objects: Iterable[Owned]) -> None:

@@ -37,7 +37,7 @@ def attach_fields(program: Program, attach_prog_fd: int, held: list[int]) -> dic
         return fields | {"attach_btf_id": _in_program(attach_prog_fd, name)}
     place, id = kernel_btf.find(name, kind, place)
     if place:
-        held.append(_module_fd(place))
+        held.append(module_fd(place))
         fields["attach_btf_obj_fd"] = held[-1]
     if member:
         types = kernel_btf.module(place) if place else kernel_btf.vmlinux()
@@ -91,7 +91,7 @@ def kfuncs_here(kfuncs: tuple[Kfunc, ...], held: list[int]) -> dict[Kfunc, tuple
             raise
         if place and place not in modules:
             modules.append(place)
-            held.append(_module_fd(place))
+            held.append(module_fd(place))
         found[each] = (modules.index(place) + 1 if place else 0, id)
     return found
 
@@ -122,7 +122,7 @@ def ksyms_here(assembled: Assembled, held: list[int]) -> dict[Ksym, tuple[int, i
                 continue
             raise
         if place and place not in fds:
-            fds[place] = _module_fd(place)
+            fds[place] = module_fd(place)
             held.append(fds[place])
         found[each] = u.BPF_PSEUDO_BTF_ID, id, fds.get(place, 0)
     return found
@@ -134,7 +134,8 @@ def signed(number: int) -> int:
     return number - (number >> 31 << 32)
 
 
-def _module_fd(name: str) -> int:
+def module_fd(name: str) -> int:
+    """Return an fd of a module's types. Raises KernelError."""
     try:
         return kernel_btf.module_fd(name)
     except OSError as error:

@@ -298,10 +298,22 @@ def sends_after(spec, name, *wait):
 def test_an_event_that_is_being_written_is_not_waited_for_busily(deep_sleep):
     """The ring is readable meanwhile, and says so to whoever polls it; submitting it wakes the reader."""
     spec = RingBuf("events", max_entries=PAGE, record=u64)
-    nothing = Subprog("nothing", [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    told = ArrayMap("told", value=u64, max_entries=1)
+    until_told = Subprog(
+        "until_told",
+        [
+            BPF_LD_MAP_VALUE(R1, told, 0),
+            BPF_LDX_MEM(BPF_DW, R1, R1, 0),
+            BPF_MOV64_IMM(R0, 0),
+            BPF_JMP_IMM(BPF_JEQ, R1, 0, "out"),
+            BPF_MOV64_IMM(R0, 1),  # the end of the loop
+            label("out"),
+            BPF_EXIT_INSN(),
+        ],
+    )
     wait = [
         BPF_MOV64_IMM(R1, 1 << 23),
-        BPF_LD_IMM64_RAW_FULL(R2, BPF_PSEUDO_FUNC, 0, 0, nothing, 0),
+        BPF_LD_IMM64_RAW_FULL(R2, BPF_PSEUDO_FUNC, 0, 0, until_told, 0),
         BPF_MOV64_IMM(R3, 0),
         BPF_MOV64_IMM(R4, 0),
         BPF_EMIT_CALL(BPF_FUNC_loop),
@@ -338,6 +350,7 @@ def test_an_event_that_is_being_written_is_not_waited_for_busily(deep_sleep):
             thread = in_thread(read)
             until(lambda: asleep(reader) or found[1:])
             busy = not reader.rings[0].ready()
+            obj[told][0] = 1
             writer.join()
             thread.join()
     finally:

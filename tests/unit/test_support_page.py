@@ -55,3 +55,27 @@ def test_reasons_become_footnotes(directives):
         *("``CONFIG_``", "what it gives", "5.10", "6.1", "7"),
         *("``FPROBE``", "kprobe.multi", "no", "no", ""),
     ]
+
+
+@pytest.fixture
+def support(directives):
+    return pytest.importorskip("support_table")
+
+
+def test_the_table_of_what_there_is(support):
+    """Each row has a release, from the table of probes or its own, and tests that are there, or says why not."""
+    rows = support.rows()
+    assert len(rows) > 30
+    for row in rows:
+        assert set(row) - {"since", "features", "why"} == {"what", "how", "tests"}
+        assert ("since" in row) != ("features" in row)
+        assert bool(row["tests"]) != bool(row.get("why"))
+        assert all((ROOT / path).is_file() for path in row["tests"])
+        assert support.since(row)
+
+
+def test_every_file_of_live_tests_of_the_kernel_layer_is_in_it(support):
+    named = {path for row in support.rows() for path in row["tests"]}
+    others = {"chowncount", "execs", "kprobes", "lessons", "meaning", "programs_page", "raw_tracepoints", "registers"}
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/live").glob("test_*.py")}
+    assert files - named <= {f"tests/live/test_{name}.py" for name in others}
