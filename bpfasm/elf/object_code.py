@@ -1,0 +1,147 @@
+"""The code of an object: each function in its section, with what a loader has to put in, and where it comes from."""
+
+from __future__ import annotations
+
+from bpfasm.asm.kfunc import Kfunc
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.prog_types import TYPES
+from bpfasm.asm.variables import Global
+from bpfasm.elf import object_refused
+from bpfasm.elf.functions import CALL
+from bpfasm.elf.layout import R_BPF_64_32, R_BPF_64_64
+from bpfasm.elf.section_of import section_of
+from bpfasm.elf.source import lines_of
+from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, encode, slots
+from bpfasm.uapi import bpf, btf as kinds
+from bpfasm.uapi.elf import SHF_ALLOC, SHF_EXECINSTR, STB_GLOBAL, STB_LOCAL, STT_FUNC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bpfasm.asm.program import Program
+    from bpfasm.elf.draft import Draft
+    from bpfasm.elf.functions import Function, Reference
+    from bpfasm.isa.insn import Insn
+
+TEXT = ".text"
+
+
+class _Placed:
+    """A function, the number of its section, and where in it the function is, in bytes."""
+
+    def __init__(self, function: Function, type: int, section: str) -> None:
+        self.function, self.type, self.section = function, type, section
+        self.offset = 0
+
+
+class Code:
+    """The functions of all programs: programs each in the section that its type has, what they call in .text.
+
+    Loaders take what is called from there, and put it behind each program that calls it.
+    """
+
+    def __init__(self, draft: Draft, programs: Sequence[tuple[Program, list[Function]]]) -> None:
+        """Find a place for each function. Raises AssemblyError for two of one name."""
+        self.draft = draft
+        self.placed: list[_Placed] = []
+        self.called: dict[str, _Placed] = {}
+        for _, functions in programs:
+            for each in functions[1:]:
+                self._share(each)
+        for program, functions in programs:
+            draft.claim(program.name, "program", object_refused.where(program))
+            self.placed.append(_Placed(functions[0], program.type, section_of(program)))
+        self.sections: dict[str, int] = {}
+        ends: dict[str, int] = {}
+        for place in self.placed:
+            name = place.section
+            if name not in self.sections:
+                self.sections[name] = draft.elf.add_section(name, flags=SHF_ALLOC | SHF_EXECINSTR, align=SLOT_BYTES)
+            place.offset = ends.get(name, 0)
+            ends[name] = place.offset + SLOT_BYTES * place.function.slots
+
+    def _share(self, function: Function) -> None:
+        """Take in a function that programs call; several may call the same one."""
+        known = self.called.get(function.name)
+        if known is None:
+            source = function.insns[0].source if function.insns else None
+            self.draft.claim(function.name, "function", source)
+            self.called[function.name] = _Placed(function, bpf.BPF_PROG_TYPE_UNSPEC, TEXT)
+            self.placed.append(self.called[function.name])
+        elif known.function != function:
+            raise object_refused.function_twice(function)
+
+    def write(self, places: dict[Global, tuple[int, int]]) -> None:
+        """Write the functions; ``places`` are the sections and offsets of variables."""
+        for place in self.placed:
+            function, section = place.function, self.sections[place.section]
+            by_pc = {(each.pc, each.slot): each for each in function.references}
+            insns = []
+            for pc, insn in slots(function.insns):
+                for slot in ("off", "imm"):
+                    if (pc, slot) in by_pc:
+                        insn = self._related(place, insn, by_pc[pc, slot], places)  # noqa: PLW2901
+                if (pc, "imm") not in by_pc:
+                    object_refused.check_number(insn, pc, function.name)
+                insns.append(insn)
+            size = SLOT_BYTES * function.slots
+            at = self.draft.elf.append(section, encode(insns, self.draft.byteorder))
+            assert at == place.offset
+            self.draft.elf.add_symbol(
+                function.name, section, at, size, STT_FUNC, STB_GLOBAL if function.main else STB_LOCAL
+            )
+            self._describe(place)
+
+    def _related(
+        self, place: _Placed, insn: Insn, reference: Reference, places: dict[Global, tuple[int, int]]
+    ) -> Insn:
+        """Record what an instruction refers to; return it as the file has it."""
+        section, at = self.sections[place.section], place.offset + SLOT_BYTES * reference.pc
+        relocate, operand = self.draft.elf.relocate, reference.operand
+        wide = insn.code == LD_IMM64
+        if reference.callee:
+            target = self.called[reference.callee].offset
+            relocate(section, at, self.sections[TEXT], R_BPF_64_64 if wide else R_BPF_64_32)
+            return insn.replace(src_reg=0, imm=target) if wide else insn.replace(imm=target // SLOT_BYTES - 1)
+        if isinstance(operand, MapSpec) and wide and insn.src_reg == bpf.BPF_PSEUDO_MAP_FD:
+            relocate(section, at, operand.name, R_BPF_64_64)
+            return insn.replace(src_reg=0, imm=0)
+        if isinstance(operand, Global) and wide and insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE:
+            data, offset = places[operand]
+            # An offset into a variable is one into its section: loaders do not add to a variable's address.
+            relocate(section, at, data if insn.imm2 else operand.name, R_BPF_64_64)
+            return insn.replace(src_reg=0, imm=offset + insn.imm2 if insn.imm2 else 0, imm2=0)
+        if isinstance(operand, Kfunc) and insn.code == CALL:
+            relocate(section, at, operand.name, R_BPF_64_32)
+            return insn.replace(src_reg=bpf.BPF_PSEUDO_CALL, off=0, imm=-1)
+        raise object_refused.operand(insn, reference.pc, place.function.name, operand)
+
+    def _describe(self, place: _Placed) -> None:
+        """Say of a function what it is called, what it takes, and which lines it comes from."""
+        draft, function = self.draft, place.function
+        name = draft.btf.string(place.section)
+        linkage = kinds.BTF_FUNC_GLOBAL if function.main else kinds.BTF_FUNC_STATIC
+        prototype = _prototype(draft, place.type)
+        type = draft.btf.add(kinds.BTF_KIND_FUNC, function.name, prototype, count=linkage)
+        draft.functions.add(name, place.offset, type)
+        for pc, file, text, line in lines_of(function.insns):
+            record = draft.btf.string(file), draft.btf.string(text), line << 10
+            draft.lines.add(name, place.offset + SLOT_BYTES * pc, *record)
+
+
+def _prototype(draft: Draft, type: int) -> int:
+    """Return the type of a function: a program takes the context of its type, which kernels know by its name."""
+    from struct import Struct
+
+    btf = draft.btf
+    number = btf.add_int("int", 4, kinds.BTF_INT_SIGNED)
+    if type == bpf.BPF_PROG_TYPE_UNSPEC:
+        return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number)
+    row = TYPES.get(type)
+    context = row.ctx if row and row.ctx.startswith("struct ") else ""
+    struct = btf.add_struct(context.removeprefix("struct "), 0, []) if context else 0
+    pointer = btf.add(kinds.BTF_KIND_PTR, third=struct)
+    order = "<" if draft.byteorder == "little" else ">"
+    parameter = Struct(f"{order}2I").pack(btf.string("ctx"), pointer)
+    return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number, rest=parameter, count=1)

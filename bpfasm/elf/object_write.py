@@ -1,0 +1,59 @@
+"""``write_object()``: programs, their maps and variables to an object file, as clang would have written it.
+
+libbpf, bpftool and cilium/ebpf load it, on another kernel than the one it was made on: what depends on a kernel is a
+relocation or a CO-RE record, which they resolve. It is made from programs that are not linked.
+
+>>> from bpfasm.asm import *
+>>> hits = ArrayMap("hits", value=u64, max_entries=1)
+>>> body = [BPF_LD_MAP_FD(R1, hits), BPF_MOV64_IMM(R0, XDP_PASS), BPF_EXIT_INSN()]
+>>> prog = Program("count", BPF_PROG_TYPE_XDP, body)
+>>> write_object(prog)[:4]
+b'\\x7fELF'
+"""
+
+from __future__ import annotations
+
+import sys
+
+from bpfasm.asm.gather import Gathered
+from bpfasm.asm.program import Program
+from bpfasm.asm.variables import Section
+from bpfasm.elf import object_data, object_refused
+from bpfasm.elf.draft import Draft
+from bpfasm.elf.functions import split
+from bpfasm.elf.object_code import Code
+from bpfasm.errors import AssemblyError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.maps import MapSpec
+    from bpfasm.isa.insn import ByteOrder
+
+
+def write_object(
+    *items: Program | MapSpec, byteorder: ByteOrder = sys.byteorder, leave_initial: bool = False
+) -> bytes:
+    """Return the bytes of an object with programs, and with the maps and variables that they refer to.
+
+    A ``MapSpec`` among the items is declared whether a program refers to it or not. With ``leave_initial`` the first
+    contents of maps are left to the loader, where an object cannot say them. Raises AssemblyError, MapError or
+    LinkError for what an object has no place for.
+    """
+    for item in items:
+        if isinstance(item, Program):
+            object_refused.check_program(item)
+    gathered = Gathered(items)
+    programs = [(each.program, split(each)) for each in gathered.assembled]
+    for program, _ in programs:  # those that maps hold as well
+        object_refused.check_program(program)
+    if not programs and not gathered.specs:
+        raise AssemblyError(
+            "an object without programs and maps is none", "name one: write_object(program)", rule="object-program"
+        )
+    draft = Draft(byteorder)
+    code = Code(draft, programs)
+    object_data.write_license(draft, [program for program, _ in programs])
+    specs = [spec for spec in gathered.specs.values() if not isinstance(spec.value, Section)]
+    object_data.write_maps(draft, specs, leave_initial=leave_initial)
+    code.write(object_data.write_variables(draft, gathered.variables))
+    return draft.to_bytes()
