@@ -33,14 +33,14 @@ class Draft:
                 f"a {before} and a {what} of the object are called {name}",
                 "give one of them another name: symbols are shared by all programs of an object",
                 source=source,
-                rule="object-name",
+                rule="object-symbol",
             )
         if not (name.isidentifier() and name.isascii()):
             raise AssemblyError(
                 f"the {what} {name!r} has a name that nothing in C has",
                 "use letters, digits and _: it becomes a symbol and a type of the object",
                 source=source,
-                rule="object-name",
+                rule="object-symbol",
             )
         self._names[name] = what
 

@@ -110,25 +110,19 @@ def no_section(each: Program) -> AssemblyError:
 
 
 def check_map(spec: MapSpec, *, leave_initial: bool) -> None:
-    """Refuse what a definition of a map does not say."""
-    what = do = rule = ""
-    if "." in spec.name:
-        what = "has a name that no variable of C has"
-        do, rule = f"call it {spec.name.strip('.').replace('.', '_')}", "object-map"
-    elif isinstance(spec.pinned, str):
-        what = f"is pinned at {spec.pinned}, and an object leaves the folder to the loader"
-        do, rule = (
-            "say pinned=True: loaders pin it by its name, in /sys/fs/bpf where nothing else is said",
-            "object-map",
+    """Refuse what a declaration of a map does not say."""
+    if isinstance(spec.pinned, str):
+        raise MapError(
+            f"the map {spec.name} is pinned at {spec.pinned}, and an object leaves the folder to the loader",
+            "say pinned=True: loaders pin it by its name, most often in /sys/fs/bpf",
+            rule="object-map",
         )
-    elif not leave_initial and _lost(spec):
-        what = "holds something from the start, and an object has no place for that"
-        do = (
-            "leave initial= out and fill it when it is loaded, or take an ArrayMap, whose elements are there as zeros"
+    if not leave_initial and _lost(spec):
+        raise MapError(
+            f"the map {spec.name} holds something from the start, and an object has no place for that",
+            "leave initial= out and fill it when it is loaded, or take an ArrayMap, which has zeros from the start",
+            rule="object-initial",
         )
-        rule = "object-initial"
-    if what:
-        raise MapError(f"the map {spec.name} {what}", do, rule=rule)
 
 
 def _lost(spec: MapSpec) -> bool:
