@@ -79,7 +79,9 @@ def _parser(verb: str, what: str, examples: str, default: str, more: tuple[str, 
     parser.add_argument(
         "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
     )
-    parser.add_argument("--to", choices=(*FORMATS, *more), default=default, help=f"what to print (default: {default})")
+    parser.add_argument(
+        "--to", choices=(*FORMATS, *more), default=default, help=f"what to print (default: {default})"
+    )
     parser.add_argument("--bytes", action="store_true", help="show each instruction's bytes before its text")
     add_output(parser)
     return parser

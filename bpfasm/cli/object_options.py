@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def add_options(parser: Parser) -> None:
     """Add the options of writing an object."""
     parser.add_argument(
-        "--byteorder", choices=("little", "big"), default=None, help="elf: of the machine it is for (default: this one)"
+        "--byteorder",
+        choices=("little", "big"),
+        default=None,
+        help="elf: of the machine it is for (default: this one)",
     )
     parser.add_argument(
         "--leave-initial", action="store_true", help="elf: leave to the loader what maps are to hold from the start"

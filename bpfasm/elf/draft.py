@@ -19,7 +19,7 @@ class Draft:
     def __init__(self, byteorder: ByteOrder) -> None:
         self.byteorder = byteorder
         self.elf = Layout(byteorder)
-        self.btf = Writer()
+        self.btf = Writer(byteorder)
         self.functions = btf_ext.Table(btf_ext.FUNCTIONS)
         self.lines = btf_ext.Table(btf_ext.LINES)
         self.records = btf_ext.Table(btf_ext.RECORDS)

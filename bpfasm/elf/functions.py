@@ -56,7 +56,7 @@ def split(assembled: Assembled) -> list[Function]:
     function into another, which no kernel takes.
     """
     starts = _starts(assembled)
-    operands = {(pc, slot): operand for pc, operand, slot in ((*each, "imm")[:3] for each in assembled.symbols)}
+    operands = {(pc, slot): operand for pc, operand, slot in assembled.symbols}
     found: list[Function] = []
     insns: list[Insn] = []
     references: list[Reference] = []

@@ -6,8 +6,6 @@ A number is the length of an array that a member points to, a key or value the t
 
 from __future__ import annotations
 
-from struct import Struct
-
 from bpfasm.asm.btf_types import add_type
 from bpfasm.asm.handles import Handle
 from bpfasm.asm.maps import MapSpec
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 PIN_BY_NAME = 1
 
 _POINTER = 8
-_ENUM64 = Struct("=3I")
 
 
 class Definition:
@@ -96,7 +93,7 @@ def _number(btf: Writer, number: int) -> int:
     """Return the type that says a number: a pointer to an array of so many, or where it is too large an enum."""
     if number < 1 << 32:
         return _pointer(btf, btf.add_array(btf.add_int("int", 4, kinds.BTF_INT_SIGNED), number))
-    value = _ENUM64.pack(btf.string(f"number_{number:x}"), number & 0xFFFF_FFFF, number >> 32)
+    value = btf.words(btf.string(f"number_{number:x}"), number & 0xFFFF_FFFF, number >> 32)
     return btf.add(kinds.BTF_KIND_ENUM64, third=8, rest=value, count=1)
 
 

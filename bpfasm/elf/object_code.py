@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.fields import Core, with_number
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.prog_types import TYPES
@@ -12,16 +13,18 @@ from bpfasm.elf.layout import R_BPF_64_32, R_BPF_64_64
 from bpfasm.elf.section_of import section_of
 from bpfasm.elf.source import lines_of
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, encode, slots
-from bpfasm.uapi import bpf, btf as kinds
+from bpfasm.uapi import bpf, bpf_common, btf as kinds
 from bpfasm.uapi.elf import SHF_ALLOC, SHF_EXECINSTR, STB_GLOBAL, STB_LOCAL, STT_FUNC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bpfasm.asm.program import Program
+    from bpfasm.asm.symbols import Symbol
     from bpfasm.elf.draft import Draft
     from bpfasm.elf.functions import Function, Reference
+    from bpfasm.elf.local_types import LocalTypes
     from bpfasm.isa.insn import Insn
 
 TEXT = ".text"
@@ -72,8 +75,16 @@ class Code:
         elif known.function != function:
             raise object_refused.function_twice(function)
 
-    def write(self, places: dict[Global, tuple[int, int]]) -> None:
-        """Write the functions; ``places`` are the sections and offsets of variables."""
+    def operands(self) -> Iterator[tuple[Symbol, Insn, str]]:
+        """Yield all operands, with the instruction and the field that each stands in."""
+        for place in self.placed:
+            insns = dict(slots(place.function.insns))
+            for each in place.function.references:
+                if each.operand is not None:
+                    yield each.operand, insns[each.pc], each.slot
+
+    def write(self, places: dict[Global, tuple[int, int]], local: LocalTypes) -> None:
+        """Write the functions; ``places`` are the sections and offsets of variables, ``local`` a kernel's types."""
         for place in self.placed:
             function, section = place.function, self.sections[place.section]
             by_pc = {(each.pc, each.slot): each for each in function.references}
@@ -81,7 +92,7 @@ class Code:
             for pc, insn in slots(function.insns):
                 for slot in ("off", "imm"):
                     if (pc, slot) in by_pc:
-                        insn = self._related(place, insn, by_pc[pc, slot], places)  # noqa: PLW2901
+                        insn = self._related(place, insn, by_pc[pc, slot], places, local)  # noqa: PLW2901
                 if (pc, "imm") not in by_pc:
                     object_refused.check_number(insn, pc, function.name)
                 insns.append(insn)
@@ -94,7 +105,12 @@ class Code:
             self._describe(place)
 
     def _related(
-        self, place: _Placed, insn: Insn, reference: Reference, places: dict[Global, tuple[int, int]]
+        self,
+        place: _Placed,
+        insn: Insn,
+        reference: Reference,
+        places: dict[Global, tuple[int, int]],
+        local: LocalTypes,
     ) -> Insn:
         """Record what an instruction refers to; return it as the file has it."""
         section, at = self.sections[place.section], place.offset + SLOT_BYTES * reference.pc
@@ -115,6 +131,11 @@ class Code:
         if isinstance(operand, Kfunc) and insn.code == CALL:
             relocate(section, at, operand.name, R_BPF_64_32)
             return insn.replace(src_reg=bpf.BPF_PSEUDO_CALL, off=0, imm=-1)
+        if isinstance(operand, Core) and _relocatable(insn, reference.slot):
+            known = local.of(operand)
+            access = self.draft.btf.string(known.access)
+            self.draft.records.add(self.draft.btf.string(place.section), at, known.type, access, operand.kind)
+            return with_number(insn, reference.slot, known.number)
         raise object_refused.operand(insn, reference.pc, place.function.name, operand)
 
     def _describe(self, place: _Placed) -> None:
@@ -130,10 +151,17 @@ class Code:
             draft.lines.add(name, place.offset + SLOT_BYTES * pc, *record)
 
 
+def _relocatable(insn: Insn, slot: str) -> bool:
+    """Tell whether loaders change a number there: in arithmetic, the offset of an access, or BPF_LD_IMM64."""
+    kind = insn.code & 7
+    if slot == "off":
+        return kind in (bpf_common.BPF_LDX, bpf_common.BPF_ST, bpf_common.BPF_STX)
+    arithmetic = kind in (bpf_common.BPF_ALU, bpf.BPF_ALU64) and not insn.code & bpf_common.BPF_X
+    return arithmetic or (insn.code == LD_IMM64 and not insn.src_reg)
+
+
 def _prototype(draft: Draft, type: int) -> int:
     """Return the type of a function: a program takes the context of its type, which kernels know by its name."""
-    from struct import Struct
-
     btf = draft.btf
     number = btf.add_int("int", 4, kinds.BTF_INT_SIGNED)
     if type == bpf.BPF_PROG_TYPE_UNSPEC:
@@ -142,6 +170,4 @@ def _prototype(draft: Draft, type: int) -> int:
     context = row.ctx if row and row.ctx.startswith("struct ") else ""
     struct = btf.add_struct(context.removeprefix("struct "), 0, []) if context else 0
     pointer = btf.add(kinds.BTF_KIND_PTR, third=struct)
-    order = "<" if draft.byteorder == "little" else ">"
-    parameter = Struct(f"{order}2I").pack(btf.string("ctx"), pointer)
-    return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number, rest=parameter, count=1)
+    return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number, rest=btf.words(btf.string("ctx"), pointer), count=1)

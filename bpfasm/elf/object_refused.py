@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.fields import Core, FirstOf
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.elf.functions import CALL
@@ -50,7 +51,13 @@ def check_number(insn: Insn, pc: int, program: str) -> None:
 def operand(insn: Insn, pc: int, function: str, operand: Any) -> AssemblyError:
     """Return that nothing in an object stands for an operand where it is."""
     what, do = f"{operand!r} where no loader puts it in", "take a macro that has a place for it"
-    if isinstance(operand, MapSpec):
+    if isinstance(operand, FirstOf):
+        what = f"a choice, {operand!r}, and an object has one field for each instruction"
+        do = "ask which is there, and jump: BPF_MOV64_IMM(R1, field(...).exists), BPF_JMP_IMM(BPF_JEQ, R1, 0, ...)"
+    elif isinstance(operand, Core):
+        what = f"{operand!r} where loaders put no number in"
+        do = "put it into a register first: BPF_MOV64_IMM(R1, ...)"
+    elif isinstance(operand, MapSpec):
         what = f"the address of a value of {operand!r}, and loaders put in the map itself only"
         do = "look the value up: bpf_map_lookup_elem, or declare a variable: Global(...)"
     return AssemblyError(f"slot {pc} of {function} has {what}", do, source=insn.source, rule="object-operand")

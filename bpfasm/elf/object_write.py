@@ -15,29 +15,40 @@ from __future__ import annotations
 
 import sys
 
+from bpfasm.asm.fields import Core
 from bpfasm.asm.gather import Gathered
+from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
+from bpfasm.btf.read import Btf
 from bpfasm.elf import object_data, object_refused
 from bpfasm.elf.draft import Draft
 from bpfasm.elf.functions import split
+from bpfasm.elf.local_types import LocalTypes
 from bpfasm.elf.object_code import Code
 from bpfasm.errors import AssemblyError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bpfasm.asm.maps import MapSpec
     from bpfasm.isa.insn import ByteOrder
 
 
 def write_object(
-    *items: Program | MapSpec, byteorder: ByteOrder = sys.byteorder, leave_initial: bool = False
+    *items: Program | MapSpec,
+    types: Btf | Iterable[Btf] = (),
+    byteorder: ByteOrder = sys.byteorder,
+    leave_initial: bool = False,
 ) -> bytes:
     """Return the bytes of an object with programs, and with the maps and variables that they refer to.
 
-    A ``MapSpec`` among the items is declared whether a program refers to it or not. With ``leave_initial`` the first
-    contents of maps are left to the loader, where an object cannot say them. Raises AssemblyError, MapError or
-    LinkError for what an object has no place for.
+    A ``MapSpec`` among the items is declared whether a program refers to it or not. ``types`` are those of a kernel,
+    or of several: what programs name of a kernel, fields and functions, is looked up there, the first that has it
+    counts, and its essential parts go along. With ``leave_initial`` the first contents of maps are left to the
+    loader, where an object cannot say them. Raises AssemblyError, MapError or LinkError for what an object has no
+    place for, and for what the types do not have.
     """
     for item in items:
         if isinstance(item, Program):
@@ -55,5 +66,15 @@ def write_object(
     object_data.write_license(draft, [program for program, _ in programs])
     specs = [spec for spec in gathered.specs.values() if not isinstance(spec.value, Section)]
     object_data.write_maps(draft, specs, leave_initial=leave_initial)
-    code.write(object_data.write_variables(draft, gathered.variables))
+    places = object_data.write_variables(draft, gathered.variables)
+    local = LocalTypes(draft.btf, (types,) if isinstance(types, Btf) else tuple(types))
+    functions: dict[str, int] = {}
+    for operand, insn, _ in code.operands():
+        if isinstance(operand, Core):
+            local.want(operand, insn.source)
+        elif isinstance(operand, Kfunc):
+            functions[operand.name] = local.prototype(operand.name, insn.source)
+    object_data.write_externs(draft, functions)
+    local.write()
+    code.write(places, local)
     return draft.to_bytes()

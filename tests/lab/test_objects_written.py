@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from support import bpftool
 
-from bpfasm import lab
 from bpfasm.asm import *
 from bpfasm.elf.object_write import write_object
 
