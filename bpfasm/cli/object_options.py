@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
+from bpfasm.btf.read import Btf
 from bpfasm.elf.object_write import write_object
+from bpfasm.elf.read import Elf
+from bpfasm.errors import DecodeError, FeatureMissing, InputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,19 +19,51 @@ if TYPE_CHECKING:
 
 def add_options(parser: Parser) -> None:
     """Add the options of writing an object."""
-    parser.add_argument(
-        "--byteorder",
-        choices=("little", "big"),
-        default=None,
-        help="elf: of the machine it is for (default: this one)",
+    group = parser.add_argument_group("objects")
+    group.add_argument(
+        "--btf",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="types of a kernel, for the fields and kernel functions that programs name (default: this kernel's)",
     )
-    parser.add_argument(
-        "--leave-initial", action="store_true", help="elf: leave to the loader what maps are to hold from the start"
+    group.add_argument(
+        "--byteorder", choices=("little", "big"), default=sys.byteorder, help="that of the machine it is for"
+    )
+    group.add_argument(
+        "--leave-initial", action="store_true", help="leave to the loader what maps are to hold from the start"
     )
 
 
 def written(given: Input, args: Namespace) -> bytes:
     """Return the bytes of an object with all programs of an INPUT."""
-    import sys
+    types = [_types(path) for path in args.btf] or _types_here()
+    return write_object(*given.whole(), types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
 
-    return write_object(*given.whole(), byteorder=args.byteorder or sys.byteorder, leave_initial=args.leave_initial)
+
+def _types(path: str) -> Btf:
+    """Return the types in a file: BTF as in /sys/kernel/btf, or an ELF file that has a section of it."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise InputError(
+            f"{path}: {error.strerror}", "--btf names a file such as /sys/kernel/btf/vmlinux", rule="input-file"
+        ) from None
+    if data[:4] == b"\x7fELF":
+        elf = Elf(data, path)
+        section = elf.section(".BTF")
+        if section is None:
+            raise DecodeError(f"{path} has no section .BTF", "give a vmlinux or an object with types", rule="btf")
+        data = elf.contents(section)
+    return Btf(data)
+
+
+def _types_here() -> list[Btf]:
+    """Return the running kernel's types, where it shows some."""
+    from bpfasm.kernel import kernel_btf
+
+    try:
+        return [kernel_btf.vmlinux()]
+    except (FeatureMissing, DecodeError):
+        return []

@@ -42,11 +42,10 @@ def write_license(draft: Draft, programs: Iterable[Program]) -> None:
         draft.elf.add_symbol("_license", section, 0, len(data), STT_OBJECT)
 
 
-def write_maps(draft: Draft, specs: Iterable[MapSpec], *, leave_initial: bool) -> None:
-    """Declare maps in .maps. Raises MapError for what a declaration does not say."""
+def write_maps(draft: Draft, specs: Iterable[MapSpec]) -> None:
+    """Declare maps in .maps."""
     section, rows = 0, []
     for spec in inner_first(specs):
-        object_refused.check_map(spec, leave_initial=leave_initial)
         draft.claim(spec.name, "map")
         section = section or draft.elf.add_section(".maps", flags=SHF_ALLOC | SHF_WRITE, align=_WORD)
         definition = Definition(draft.btf, spec)

@@ -116,18 +116,20 @@ def no_section(each: Program) -> AssemblyError:
     )
 
 
-def check_map(spec: MapSpec, *, leave_initial: bool) -> None:
+def check_map(spec: MapSpec, source: Source | None, *, leave_initial: bool) -> None:
     """Refuse what a declaration of a map does not say."""
     if isinstance(spec.pinned, str):
         raise MapError(
             f"the map {spec.name} is pinned at {spec.pinned}, and an object leaves the folder to the loader",
             "say pinned=True: loaders pin it by its name, most often in /sys/fs/bpf",
+            source=source,
             rule="object-map",
         )
     if not leave_initial and _lost(spec):
         raise MapError(
             f"the map {spec.name} holds something from the start, and an object has no place for that",
             "leave initial= out and fill it when it is loaded, or take an ArrayMap, which has zeros from the start",
+            source=source,
             rule="object-initial",
         )
 

@@ -18,6 +18,7 @@ import sys
 from bpfasm.asm.fields import Core
 from bpfasm.asm.gather import Gathered
 from bpfasm.asm.kfunc import Kfunc
+from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
 from bpfasm.btf.read import Btf
@@ -32,7 +33,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bpfasm.asm.maps import MapSpec
     from bpfasm.isa.insn import ByteOrder
 
 
@@ -63,9 +63,14 @@ def write_object(
         )
     draft = Draft(byteorder)
     code = Code(draft, programs)
-    object_data.write_license(draft, [program for program, _ in programs])
+    used = {
+        operand.name: insn.source for operand, insn, _ in reversed([*code.operands()]) if isinstance(operand, MapSpec)
+    }
     specs = [spec for spec in gathered.specs.values() if not isinstance(spec.value, Section)]
-    object_data.write_maps(draft, specs, leave_initial=leave_initial)
+    for spec in specs:
+        object_refused.check_map(spec, used.get(spec.name), leave_initial=leave_initial)
+    object_data.write_license(draft, [program for program, _ in programs])
+    object_data.write_maps(draft, specs)
     places = object_data.write_variables(draft, gathered.variables)
     local = LocalTypes(draft.btf, (types,) if isinstance(types, Btf) else tuple(types))
     functions: dict[str, int] = {}
