@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.linker import Target
     from bpfasm.asm.map_types import MapType
+    from bpfasm.elf.types import MapTypes
     from bpfasm.isa.insn import Insn
 
 #: The length of a kernel object's name without its final zero.
@@ -36,8 +37,8 @@ class MapSpec(Symbol):
     ``load()``: a dict, or a list of values where there are no keys; in a per-CPU map each CPU gets the value.
     ``record`` is what a reader makes of the events in a ring or perf buffer. ``inner`` is what the maps in a map look
     like. ``map_extra`` depends on the type, ``numa_node`` is where the memory is to be. ``pinned`` is True, or a path
-    in a bpf file system: a map that is pinned there is used instead of a new one. Raises MapError for what no kernel
-    would create.
+    in a bpf file system: a map that is pinned there is used instead of a new one. ``types`` are those that an object
+    file has of its key and value. Raises MapError for what no kernel would create.
     """
 
     word = "map"
@@ -56,6 +57,7 @@ class MapSpec(Symbol):
     map_extra: int = 0
     numa_node: int | None = None
     pinned: bool | str = False
+    types: MapTypes | None = None
 
     def __post_init__(self) -> None:
         plain = self.name.replace("_", "a").replace(".", "a")

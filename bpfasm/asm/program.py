@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.attach import Kprobe, RawTracepoint
     from bpfasm.asm.symbols import Label
+    from bpfasm.elf.code import FunctionType
 
     #: What a body is written as: instructions, and the labels between them.
     Item = Insn | Mark
@@ -66,10 +67,14 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
 
 
 class Subprog(Value):
-    """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept."""
+    """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept.
+
+    ``types`` is what the object file it comes from says of it.
+    """
 
     name: str
     insns: Sequence[Item]
+    types: FunctionType | None = None
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
@@ -85,7 +90,8 @@ class Program(Value):
     are those of BPF_PROG_LOAD, ``ifindex`` the device that runs it. ``attach_btf`` names what a program is loaded
     for, in the kernel's types: ``"vfs_read"``, ``"sched_switch"`` (a tracepoint), ``"file_open"`` (a security hook),
     ``"task"`` (an iterator), ``"tcp_congestion_ops.ssthresh"`` (a member), each after ``"module:"`` where a module
-    has it; or it is an id. ``attach_prog`` is the program, or an fd of it, that has the function.
+    has it; or it is an id. ``attach_prog`` is the program, or an fd of it, that has the function. ``types`` is what
+    the object file it comes from says of it.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Program(Value):
     attach_prog: Program | int = 0
     flags: int = 0
     ifindex: int = 0
+    types: FunctionType | None = None
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))

@@ -211,6 +211,20 @@ class Btf:
         detail = words[at] if self._sizes[kind][0] else count
         return BtfType(id, kind, name, type=third, detail=detail, flag=flag)
 
+    def words(self, id: int) -> list[int]:
+        """Return the words of a type as they stand in the blob: its name, its info, its size or type, the rest."""
+        starts = self._index()
+        number = id - self.first_id
+        if not 0 <= number < len(starts):
+            raise _broken(f"there is no type {id}")
+        end = starts[number + 1] if number + 1 < len(starts) else len(self._words)
+        return list(self._words[starts[number] : end])
+
+    @property
+    def strings(self) -> bytes:
+        """The strings of the blob, each ended by a zero."""
+        return self._strings
+
     def resolve(self, id: int) -> BtfType:
         """Return what a type is, past typedefs, const and their kin. Raises DecodeError for a cycle."""
         for _ in range(MOST_DEEP):

@@ -1,0 +1,367 @@
+"""``read_object()``: what a compiler made for BPF to programs and maps, as if they had been written in Python.
+
+Nothing is asked of a kernel here: what differs between kernels (CO-RE records, the kernel's configuration, its symbols
+and functions) is an operand or a map whose numbers ``link()`` and ``load()`` find.
+"""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.asm.attach import kprobe, kretprobe, raw_tracepoint
+from bpfasm.asm.kfunc import Kfunc
+from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
+from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.program import Program
+from bpfasm.btf.core_types import essential
+from bpfasm.btf.read import Btf
+from bpfasm.elf import kconfig, sections
+from bpfasm.elf.code import Code, FunctionType
+from bpfasm.elf.ext import read_ext
+from bpfasm.elf.image import Image, image_map, is_data, variables
+from bpfasm.elf.layout import R_BPF_64_ABS32, R_BPF_64_NODYLD32
+from bpfasm.elf.maps import Declared, declared_by_numbers, declared_by_types, fill
+from bpfasm.elf.read import Elf
+from bpfasm.elf.types import MapTypes, ObjectTypes, type_of
+from bpfasm.elf.types_to_load import loadable
+from bpfasm.errors import BpfasmError, DecodeError
+from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, Insn
+from bpfasm.uapi import bpf, btf as kinds, elf, elf_em
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bpfasm.asm.attach import Kprobe, RawTracepoint
+    from bpfasm.elf.code import Function
+    from bpfasm.elf.read import Section, Symbol
+    from bpfasm.elf.sections import SectionName
+
+
+class Object(Value):
+    """What an object file holds: ``load(*obj.items)`` loads it all.
+
+    ``obj["counts"]`` is a map or a program by the name it has in C. ``sections`` are the names of the programs'
+    sections; those in ``manual`` are not to be loaded unless somebody asks (``SEC("?kprobe/vfs_read")``). ``types``
+    are the object's own, ``version`` is the number in its section ``version``.
+    """
+
+    name: str
+    programs: tuple[Program, ...]
+    maps: dict[str, MapSpec]
+    sections: dict[str, str]
+    manual: tuple[str, ...] = ()
+    license: str = ""
+    version: int = 0
+    types: ObjectTypes | None = None
+
+    @property
+    def items(self) -> tuple[Program | MapSpec, ...]:
+        """The maps, and the programs that are to be loaded: what ``load()`` takes."""
+        return (*self.maps.values(), *(each for each in self.programs if each.name not in self.manual))
+
+    def __getitem__(self, name: str) -> Any:
+        found = next((each for each in self.programs if each.name == name), None) or self.maps.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def in_section(self, section: str) -> tuple[Program, ...]:
+        """Return the programs of a section, by its name."""
+        return tuple(each for each in self.programs if self.sections[each.name] == section)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.programs))
+
+    def __repr__(self) -> str:
+        return f"<Object {self.name}: {', '.join([*self.maps, *(each.name for each in self.programs)])}>"
+
+
+def read_object(data: bytes, name: str = "") -> Object:
+    """Return the programs and maps in the bytes of an object file; ``name`` is its path, for messages and map names.
+
+    Objects of either byte order are read. Raises DecodeError for what is no BPF object, or not a whole one.
+    (Documentation/bpf/llvm_reloc.rst, Documentation/bpf/btf.rst)
+    """
+    return _Reader(Elf(data, name)).read()
+
+
+class _Reader:
+    """One object while it is read."""
+
+    def __init__(self, file: Elf) -> None:
+        self.file = file
+        self.prefix = os.path.basename(file.name).partition(".")[0]
+        if file.machine != elf_em.EM_BPF or file.type != elf.ET_REL:
+            raise DecodeError(
+                f"{file.name}: this ELF file is for machine {file.machine}, and no BPF object",
+                "build it with clang -target bpf -c",
+                rule="object",
+            )
+        self.btf, self.types = self._types()
+        self.images: dict[int, MapSpec] = {}
+        self.declared: list[Declared] = []
+        self.kconfig: MapSpec | None = None
+        self.kconfig_places: dict[str, int] = {}
+        self.ksyms: dict[str, tuple[int, int]] = {}  # kind and type in BTF
+        ext = file.section(".BTF.ext")
+        infos = read_ext(file.contents(ext), self.btf) if ext and self.btf else {}
+        self.code = Code(file, infos, self.types, self.btf, self._place, self._extern)
+        self.broken = self.code.broken
+
+    def read(self) -> Object:
+        """Read all of it."""
+        file = self.file
+        self._images()
+        if self.btf and self.types:
+            self.declared = declared_by_types(file, self.btf, self.types)
+            self._externs()
+        self.declared += declared_by_numbers(file)
+        self._at = {(each.section, each.offset): each.spec for each in self.declared}
+        maps = self._named()
+        license = self._text("license")
+        structs = self._struct_ops()
+        programs, names, manual = [], {}, []
+        for function in self.code.functions:
+            section = self.code.section_of(function)
+            if section == ".text" or not function.count:
+                continue
+            section, wanted = section.removeprefix("?"), not section.startswith("?")
+            program = self._program(function, section, license, structs)
+            names[program.name] = section
+            if not wanted:
+                manual.append(program.name)
+            programs.append(program)
+        self._fill(programs)
+        return Object(
+            self.prefix, tuple(programs), maps, names, tuple(manual), license, self._version(), self.types
+        )
+
+    # Types
+
+    def _types(self) -> tuple[Btf | None, ObjectTypes | None]:
+        """Return the object's types as they are read, and as a kernel takes them."""
+        section = self.file.section(".BTF")
+        if section is None:
+            return None, None
+        data = bytearray(self.file.contents(section))
+        symbols = self.file.symbols
+        for reloc in self.file.relocations(section):
+            if reloc.type not in (R_BPF_64_ABS32, R_BPF_64_NODYLD32):
+                continue
+            if reloc.symbol >= len(symbols) or reloc.offset + 4 > len(data):
+                raise DecodeError("a relocation of .BTF is not within it", "build the object again", rule="object")
+            here = data[reloc.offset : reloc.offset + 4]
+            value = (int.from_bytes(here, self.file.order) + symbols[reloc.symbol].value) & 0xFFFFFFFF
+            data[reloc.offset : reloc.offset + 4] = value.to_bytes(4, self.file.order)
+        btf = Btf(bytes(data))
+        sizes = {each.name: each.size for each in self.file.sections}
+        native = loadable(btf, sizes)
+        return btf, ObjectTypes(native, Btf(native))
+
+    # Data
+
+    def _images(self) -> None:
+        """Make the maps of the sections of variables."""
+        for section in self.file.sections:
+            if not section.flags & elf.SHF_ALLOC or not is_data(section.name) or not section.size:
+                continue
+            const = section.name.startswith(".rodata")
+            rows, types = self._rows(section)
+            content = self.file.contents(section)
+            places = variables(self.btf, rows, section.size, const=const) if self.btf else ()
+            image = Image(section.name, places, content, section.size)
+            self.images[section.index] = image_map(self.prefix, image, const=const, types=types)
+
+    def _rows(self, section: Section) -> tuple[list[tuple[str, int, int]], MapTypes | None]:
+        """Return the variables of a section, and its types, as BTF has them."""
+        ids = self.btf.find(section.name, kinds.BTF_KIND_DATASEC) if self.btf else []
+        if not ids or self.btf is None or self.types is None:
+            return [], None
+        members = [(each, self.btf.type(each.type)) for each in self.btf.type(ids[0]).members]
+        rows = [(var.name, var.type, each.offset) for each, var in members if var.kind == kinds.BTF_KIND_VAR]
+        return rows, MapTypes(self.types, 0, ids[0])
+
+    def _externs(self) -> None:
+        """Learn what the object leaves to the kernel: its configuration, its symbols, its functions."""
+        assert self.btf and self.types
+        weak = {each.name: each.bind == elf.STB_WEAK for each in self.file.symbols if each.section == elf.SHN_UNDEF}
+        for id in self.btf.find(".ksyms", kinds.BTF_KIND_DATASEC):
+            for row in self.btf.type(id).members:
+                entry = self.btf.type(row.type)
+                self.ksyms[entry.name] = entry.kind, entry.type
+        found = []
+        ids = self.btf.find(".kconfig", kinds.BTF_KIND_DATASEC)
+        for row in self.btf.type(ids[0]).members if ids else ():
+            entry = self.btf.type(row.type)
+            kind = kconfig.kind_of(self.btf, entry.type)
+            if kind is None:
+                raise self.broken(
+                    f"{entry.name} is of a type that no option has", "bool, enum libbpf_tristate, a number, or char[]"
+                )
+            size = self.btf.size_of(entry.type)
+            align = self.btf.size_of(self.btf.resolve(entry.type).type) if kind == kconfig.TEXT else size
+            found.append((-align, size, entry.name, entry.type, kind))
+        if not found:
+            return
+        rows, end = [], 0
+        for minus, size, name, type, _ in sorted(found):
+            end = -(-end // -minus) * -minus
+            rows.append((name, type, end))
+            self.kconfig_places[name] = end
+            end += size
+        places = variables(self.btf, rows, end, const=True)
+        known = {name: (kind, weak.get(name, False)) for *_, name, _, kind in found}
+        externs = tuple(kconfig.Extern(each, *known[each.name]) for each, _ in places)
+        image = kconfig.Kconfig(".kconfig", places, b"", end, externs)
+        self.kconfig = image_map(self.prefix, image, const=True, types=None)
+
+    def _named(self) -> dict[str, MapSpec]:
+        """Return the maps by their names in C; two that are alike to the kernel are told apart by a number."""
+        maps = {each.name: each.spec for each in self.declared}
+        for spec in (*self.images.values(), *([self.kconfig] if self.kconfig else [])):
+            maps[spec.value.name] = spec
+        taken: dict[str, int] = {}
+        for spec in maps.values():
+            number = taken[spec.name] = taken.get(spec.name, 0) + 1
+            if number > 1:
+                spec._set(name=f"{spec.name[:12]}_{number}")
+        return maps
+
+    # Code
+
+    def _place(self, insn: Insn, section: Section, offset: int) -> Insn | None:
+        """Return a load of the address of what is in a section: a map, or a byte of a section of variables."""
+        spec = self._at.get((section.index, offset))
+        if spec is not None:
+            return insn.replace(src_reg=bpf.BPF_PSEUDO_MAP_FD, imm=spec, imm2=0)
+        spec = self.images.get(section.index)
+        if spec is None or not 0 <= offset < 1 << 31:
+            return None
+        return insn.replace(src_reg=bpf.BPF_PSEUDO_MAP_VALUE, imm=spec, imm2=offset)
+
+    def _extern(self, insn: Insn, symbol: Symbol) -> Insn | None:
+        """Return an instruction with what an undefined symbol stands for."""
+        weak = symbol.bind == elf.STB_WEAK
+        if symbol.name in self.kconfig_places and insn.code == LD_IMM64:
+            offset = self.kconfig_places[symbol.name] + insn.imm
+            return insn.replace(src_reg=bpf.BPF_PSEUDO_MAP_VALUE, imm=self.kconfig, imm2=offset)
+        if symbol.name not in self.ksyms or self.btf is None:
+            return None
+        kind, type = self.ksyms[symbol.name]
+        name = essential(symbol.name)
+        if insn.code != LD_IMM64:
+            return insn.replace(src_reg=bpf.BPF_PSEUDO_KFUNC_CALL, off=0, imm=Kfunc(name, weak=weak))
+        if kind == kinds.BTF_KIND_FUNC:
+            what = FUNCTION
+        else:
+            what = VARIABLE if self.btf.resolve(type).kind else ADDRESS
+        return insn.replace(imm=Ksym(name, what, weak), imm2=0)
+
+    def _program(
+        self, function: Function, section: str, license: str, structs: dict[tuple[int, int], str]
+    ) -> Program:
+        """Return the program that a function is."""
+        found = sections.find(section)
+        row, target = found or (None, "")
+        member = structs.get((function.section, function.start), "")
+        fields: dict[str, Any] = {}
+        if row is not None:
+            fields = {"expected_attach_type": row.attach_type, "flags": row.flags, "attach": _attach(row, target)}
+            if row.type == bpf.BPF_PROG_TYPE_STRUCT_OPS:
+                fields["attach_btf"] = member or 0
+            elif row.target == sections.BTF:
+                fields["attach_btf"] = _in_btf(target)
+        return Program(
+            function.name,
+            row.type if row else bpf.BPF_PROG_TYPE_UNSPEC,
+            self.code.body(function),
+            license=license,
+            types=self.code.type_of(function),
+            **fields,
+        )
+
+    def _struct_ops(self) -> dict[tuple[int, int], str]:
+        """Return the members of structs of functions, ``tcp_congestion_ops.ssthresh``, by where their functions begin."""
+        found: dict[tuple[int, int], str] = {}
+        if self.btf is None:
+            return found
+        for section in self.file.sections:
+            if section.name.removeprefix("?") not in (".struct_ops", ".struct_ops.link"):
+                continue
+            members: dict[int, str] = {}
+            for id in self.btf.find(section.name, kinds.BTF_KIND_DATASEC):
+                for row in self.btf.type(id).members:
+                    struct = self.btf.resolve(self.btf.type(row.type).type)
+                    for each in struct.members:
+                        members[row.offset + each.offset // 8] = f"{essential(struct.name)}.{essential(each.name)}"
+            for offset, symbol, addend in self._addresses(section):
+                if offset in members:
+                    where = symbol.section, (symbol.value + addend) // SLOT_BYTES
+                    found.setdefault(where, members[offset])
+        return found
+
+    def _addresses(self, section: Section) -> list[tuple[int, Symbol, int]]:
+        """Return the places in a section of data that hold the address of something: offset, symbol, what is added."""
+        data, symbols = self.file.contents(section), self.file.symbols
+        found = []
+        for reloc in self.file.relocations(section):
+            if reloc.symbol >= len(symbols):
+                raise self.broken(f"a relocation of {section.name} is about symbol {reloc.symbol}, which is none")
+            addend = int.from_bytes(data[reloc.offset : reloc.offset + 8], self.file.order)
+            found.append((reloc.offset, symbols[reloc.symbol], addend))
+        return found
+
+    def _fill(self, programs: list[Program]) -> None:
+        """Find what maps of maps and of programs hold at first."""
+        section = self.file.section(".maps")
+        if section is None:
+            return
+        starts = {
+            (each.section, each.start): program
+            for each in self.code.functions
+            for program in programs
+            if program.name == each.name
+        }
+        places: list[tuple[int, int, Any]] = []
+        for offset, symbol, addend in self._addresses(section):
+            at = symbol.value + addend
+            value = self._at.get((symbol.section, at)) or starts.get((symbol.section, at // SLOT_BYTES))
+            if value is None:
+                raise self.broken(f"byte {offset} of .maps refers to {symbol.name}, which is no map and no program")
+            places.append((section.index, offset, value))
+        fill(self.declared, places, 8, self.broken)
+
+    # The rest
+
+    def _text(self, name: str) -> str:
+        section = self.file.section(name)
+        data = self.file.contents(section).partition(b"\0")[0] if section else b""
+        return data[:128].decode("ascii", "backslashreplace")
+
+    def _version(self) -> int:
+        section = self.file.section("version")
+        return int.from_bytes(self.file.contents(section)[:4], self.file.order) if section else 0
+
+
+def _attach(row: SectionName, target: str) -> Kprobe | RawTracepoint | None:
+    """Return where a program is to be attached, None where its section does not say, or says more than we can."""
+    try:
+        if row.target == sections.FUNCTION and target:
+            symbol, _, offset = target.partition("+")
+            if row.returns:
+                return kretprobe(symbol)
+            return kprobe(symbol, offset=int(offset or "0", 0))
+        if row.target == sections.SYSCALL and target:
+            return kretprobe(syscall=target) if row.returns else kprobe(syscall=target)
+        if row.target == sections.RAW_TRACEPOINT and target:
+            return raw_tracepoint(target)
+    except (BpfasmError, ValueError):
+        pass
+    return None
+
+
+def _in_btf(target: str) -> str | int:
+    """Return what a program is loaded for, in the kernel's types; a module stands before a colon."""
+    return target or 0
