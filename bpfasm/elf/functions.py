@@ -73,6 +73,7 @@ def split(assembled: Assembled) -> list[Function]:
         goes_to = _callee(pc, insn)
         if goes_to is not None:
             references.append(Reference(pc - begin, callee=starts[goes_to]))
+            insn = insn.replace(imm=0)  # noqa: PLW2901  the same function is at another distance elsewhere
         else:
             _stays(pc, insn, begin, end, starts)
         insns.append(insn)

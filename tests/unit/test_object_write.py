@@ -353,7 +353,11 @@ def kernel(*, before=0):
         kinds.BTF_KIND_ENUM, "mode", 4, types.words(types.string("OFF"), 0, types.string("ON"), 9 + before), count=2
     )
     proto = types.add(
-        kinds.BTF_KIND_FUNC_PROTO, "", number, types.words(types.string("e"), pointer, types.string("n"), long), count=2
+        kinds.BTF_KIND_FUNC_PROTO,
+        "",
+        number,
+        types.words(types.string("e"), pointer, types.string("n"), long),
+        count=2,
     )
     types.add(kinds.BTF_KIND_FUNC, "weigh", proto, count=kinds.BTF_FUNC_GLOBAL)
     return Btf(types.to_bytes())
