@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from bpfasm.asm.btf_types import add_type
+from bpfasm.asm.record import Record
 from bpfasm.asm.variables import Global, laid_out
 from bpfasm.elf import object_refused
 from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.layout import R_BPF_64_ABS64
 from bpfasm.elf.map_definitions import Definition, inner_first
 from bpfasm.errors import AssemblyError
+from bpfasm.uapi.btf import BTF_FUNC_EXTERN, BTF_KIND_CONST, BTF_KIND_DECL_TAG, BTF_KIND_FUNC
 from bpfasm.uapi.elf import SHF_ALLOC, SHF_WRITE, SHN_UNDEF, SHT_NOBITS, SHT_PROGBITS, STT_OBJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from bpfasm.asm.maps import MapSpec
     from bpfasm.asm.program import Program
     from bpfasm.elf.draft import Draft
 
 _WORD = 8
+
+#: What a declaration tag of a map begins with that names the record of its events.
+RECORD_TAG = "bpfasm.record:"
 
 #: Sections of variables: the type of the section, whether programs write to it.
 _KINDS = {".rodata": (SHT_PROGBITS, False), ".data": (SHT_PROGBITS, True), ".bss": (SHT_NOBITS, True)}
@@ -53,9 +59,19 @@ def write_maps(draft: Draft, specs: Iterable[MapSpec]) -> None:
         draft.elf.add_symbol(spec.name, section, at, definition.size, STT_OBJECT)
         for offset, name in definition.slots.items():
             draft.elf.relocate(section, at + offset, name, R_BPF_64_ABS64)
-        rows.append((draft.btf.add_var(spec.name, definition.type), at, definition.size))
+        variable = draft.btf.add_var(spec.name, definition.type)
+        rows.append((variable, at, definition.size))
+        _tag(draft, variable, spec.record)
     if rows:
         draft.btf.add_datasec(".maps", rows[-1][1] + rows[-1][2], rows)
+
+
+def _tag(draft: Draft, variable: int, record: Any) -> None:
+    """Say of a buffer what its events are: C has no place for it, and a tag hurts nobody."""
+    if isinstance(record, type) and issubclass(record, Record):
+        add_type(draft.btf, record)
+        name = f"{RECORD_TAG}{record.__name__}"
+        draft.btf.add(BTF_KIND_DECL_TAG, name, variable, draft.btf.words(0xFFFF_FFFF))
 
 
 def write_variables(draft: Draft, variables: Iterable[Global]) -> dict[Global, tuple[int, int]]:
@@ -94,16 +110,12 @@ def write_variables(draft: Draft, variables: Iterable[Global]) -> dict[Global, t
 
 def _type(draft: Draft, variable: Global) -> int:
     """Return a variable's type; what is not to change is const, as in C."""
-    from bpfasm.uapi.btf import BTF_KIND_CONST
-
     plain = add_type(draft.btf, variable.type)
     return draft.btf.add(BTF_KIND_CONST, third=plain) if variable.const else plain
 
 
 def write_externs(draft: Draft, functions: dict[str, int]) -> None:
     """Declare kernel functions in .ksyms, each by its name and the type of its prototype."""
-    from bpfasm.uapi.btf import BTF_FUNC_EXTERN, BTF_KIND_FUNC
-
     rows = []
     for name, prototype in functions.items():
         draft.claim(name, "kernel function")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from bpfasm.asm.fields import Core, FirstOf
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
+from bpfasm.asm.variables import Section
+from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.functions import CALL
 from bpfasm.elf.map_definitions import contents
 from bpfasm.errors import AssemblyError, MapError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from bpfasm.elf.functions import Function
     from bpfasm.errors import Source
-    from bpfasm.isa.insn import Insn
+    from bpfasm.isa.insn import ByteOrder, Insn
 
 #: What a number in BPF_LD_IMM64 is, by its pseudo source, and what to write instead.
 _NUMBERS = {
@@ -141,6 +143,23 @@ def _lost(spec: MapSpec) -> bool:
         indices = all(isinstance(index, int) and 0 <= index < 1 << 16 for index in held)
         return not indices or len(held) < len(spec.initial) or spec.key_size != 4
     return bool(spec.initial) and not _zeros(spec)
+
+
+def first_content(spec: MapSpec, byteorder: ByteOrder) -> dict[bytes, bytes]:
+    """Return what a map holds at first that an object cannot say, as bytes. Raises MapError for handles."""
+    if isinstance(spec.value, Section) or not spec.initial or contents(spec) or _zeros(spec):
+        return {}
+    if spec.row.keys == "none" or spec.row.handle:
+        check_map(spec, None, leave_initial=False)
+    from bpfasm.asm.codec import codec_of
+
+    pack_key = codec_of(spec.key, f"a key of {spec.name}").pack
+    pack_value = codec_of(spec.value, f"a value of {spec.name}").pack
+    items = spec.initial.items() if isinstance(spec.initial, dict) else enumerate(spec.initial)
+    return {
+        in_order(spec.key, pack_key(key), byteorder): in_order(spec.value, pack_value(value), byteorder)
+        for key, value in items
+    }
 
 
 def _zeros(spec: MapSpec) -> bool:
