@@ -34,8 +34,19 @@ class Gathered:
                     "declare the variable once and use that, or give one of them another name",
                     rule="global-twice",
                 )
+        images = self._of_images()
+        known = images | variables
+        given = _by_variable(known, values or {})
+        #: What the variables of sections hold at first that came laid out, by their maps' names.
+        self.given = {
+            spec.name: {0: held}
+            for spec in self.specs.values()
+            if isinstance(spec.value, Section)
+            and (held := {each: given[each] for each, _ in spec.value.places if each in given})
+        }
         self.variables = tuple(variables.values())
-        for spec in sections(self.variables, _by_variable(variables, values or {})):
+        own = set(self.variables)
+        for spec in sections(self.variables, {each: value for each, value in given.items() if each in own}):
             self._add(spec)
 
     def _add(self, item: Program | MapSpec) -> None:
@@ -57,6 +68,15 @@ class Gathered:
         if self.specs[item.name] is item:
             for other in _contents(item):
                 self._add(other)
+
+    def _of_images(self) -> dict[str, Global]:
+        """Return the variables of sections that came laid out, from object files."""
+        found: dict[str, Global] = {}
+        for spec in self.specs.values():
+            if isinstance(spec.value, Section):
+                for variable, _ in spec.value.places:
+                    found.setdefault(variable.name, variable)
+        return found
 
     @property
     def places(self) -> dict[Global, tuple[str, int]]:

@@ -8,18 +8,24 @@ from bpfasm.isa.where import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bpfasm.asm.linker import Target
     from bpfasm.isa.insn import Insn
 
 
 class Kfunc(Symbol):
-    """A function of the kernel, or of one of its ``module``s where that is named; without, all are searched."""
+    """A function of the kernel, or of one of its ``module``s where that is named; without, all are searched.
+
+    A program can go without a ``weak`` one, where it does not get to the call.
+    """
 
     word = "kernel function"
     told = "kfuncs"
 
     name: str
     module: str = ""
+    weak: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -30,11 +36,13 @@ class Kfunc(Symbol):
                 rule="kfunc-name",
             )
 
-    def filled(self, insn: Insn, slot: str, target: Target) -> Insn:
-        """Return the call with the function's BTF id, and the index of its module."""
+    def filled(self, insn: Insn, slot: str, target: Target) -> Insn | None:
+        """Return the call with the function's BTF id and its module's index; None for a weak one that is missing."""
         try:
             off, imm = (target.kfuncs or {})[self]
         except KeyError:
+            if self.weak:
+                return None
             raise LinkError(
                 f"the target has no kernel function {self.name}",
                 "give its number in Target.kfuncs, or load() the program, which finds it",
@@ -42,6 +50,10 @@ class Kfunc(Symbol):
                 rule="kfunc-unknown",
             ) from None
         return insn.replace(off=off, imm=imm)
+
+    def asked(self, others: Iterable[Symbol]) -> bool:
+        """Tell whether the program can do without, as the verifier will see."""
+        return self.weak
 
     def __repr__(self) -> str:
         return f"<kfunc {self.name}>"

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bpfasm.asm.ksym import Ksym
     from bpfasm.asm.program import Item
     from bpfasm.btf.read import Btf
     from bpfasm.isa.insn import ByteOrder
@@ -32,14 +33,15 @@ class Target(Value):
 
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
     their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
-    and an offset in its value, ``btf`` its types, and ``modules`` those of its modules, which are looked at for what
-    the kernel itself does not have. Where one of these is None, its operands are left as 0 and listed in
-    ``Linked.unresolved``, as in an object file.
+    and an offset in its value, ``ksyms`` the pseudo source and the two halves of kernel symbols, ``btf`` its types,
+    and ``modules`` those of its modules, which are looked at for what the kernel itself does not have. Where
+    one of these is None, its operands are left as 0 and listed in ``Linked.unresolved``, as in an object file.
     """
 
     map_fds: dict[str, int] | None = None
     kfuncs: dict[Kfunc, tuple[int, int]] | None = None
     globals: dict[Global, tuple[str, int]] | None = None
+    ksyms: dict[Ksym, tuple[int, int, int]] | None = None
     btf: Btf | None = None
     modules: Iterable[Btf] = ()
     byteorder: ByteOrder = sys.byteorder
@@ -176,7 +178,7 @@ def link(program: Program | Assembled, target: Target | None = None) -> Linked:
                 continue  # the instruction is poisoned already, for its other operand
             if getattr(target, operand.told) is None:
                 unresolved.append(symbol)
-                insns[index[pc]] = insn.replace(**{slot: 0})
+                insns[index[pc]] = insn.replace(**{slot: operand.untold})
                 continue
             filled = operand.filled(insn, slot, target)
             if filled is None:

@@ -46,6 +46,11 @@ class Symbol(Value):
         """Its name."""
         return str(self.__dict__["name"])
 
+    @property
+    def untold(self) -> int:
+        """What stands in its place where the target does not say."""
+        return 0
+
     def check(self, insn: Insn) -> None:
         """Check the instruction that it stands in, when the program is laid out. Raises LinkError."""
 

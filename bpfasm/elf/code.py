@@ -8,6 +8,7 @@ program needs it.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 
 from bpfasm.asm.program import Subprog
 from bpfasm.elf.core import operand_of
@@ -106,7 +107,9 @@ class Code:
         try:
             pcs, insns = self._section(function.section)
             first, last = (bisect_left(pcs, at) for at in (function.start, function.start + function.count))
-            return [self._linked(insn, pc, function) for pc, insn in zip(pcs[first:last], insns[first:last], strict=True)]
+            return [
+                self._linked(insn, pc, function) for pc, insn in zip(pcs[first:last], insns[first:last], strict=True)
+            ]
         finally:
             self._reading.pop()
 
@@ -149,9 +152,7 @@ class Code:
             raise self.broken(f"something is said of byte {offset} of {section.name}, where no instruction begins")
         return at
 
-    def _with_lines(
-        self, pcs: list[int], insns: list[Insn], lines: dict[int, tuple[int, int, int]]
-    ) -> list[Insn]:
+    def _with_lines(self, pcs: list[int], insns: list[Insn], lines: dict[int, tuple[int, int, int]]) -> list[Insn]:
         """Return the instructions with their source: a record holds until the next one."""
         assert self._btf
         files: dict[int, str] = {}
@@ -239,7 +240,7 @@ def _functions(file: Elf, broken: Callable[[str], DecodeError]) -> list[Function
         name = symbol.name or f"function_{where[1]}"
         found.setdefault(where, Function(name, *where, symbol.size // SLOT_BYTES, symbol.bind))
     order = [found[where] for where in sorted(found)]
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in pairwise(order):
         if one.section == other.section and one.start + one.count > other.start:
             raise broken(f"the functions {one.name} and {other.name} overlap")
     return order

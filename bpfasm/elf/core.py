@@ -1,6 +1,6 @@
 """CO-RE records of objects as operands: an instruction's number that the target's types decide.
 
-The compiler has put its own number there. It stays visible as ``local``, and is what a listing without a target shows.
+The compiler has put its own number there. It stays visible as ``local``, and is what bytes without a target hold.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ class Recorded(Symbol):
     def title(self) -> str:
         """What it is about, as in C: ``task_struct.comm``."""
         return str(self.sought)
+
+    @property
+    def untold(self) -> int:
+        """The compiler's number, of 64 bits the lower half."""
+        return _signed32(self.local)
 
     def filled(self, insn: Insn, slot: str, target: Target) -> Insn | None:
         """Return the instruction with the target's number, None where there is none.

@@ -1,8 +1,8 @@
 """An object's sections of variables, as the maps that they become: ``.data``, ``.rodata``, ``.bss``, ``.kconfig``.
 
 The compiler has decided where a variable is: instructions refer to the section and an offset. So there is a map for
-each section, whose one value is the section's bytes, and whose variables are known by name as those of Python programs
-are.
+each section, whose one value is the section's bytes, and whose variables are known by name as those of programs in
+Python are.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def image_map(prefix: str, image: Image, *, const: bool, types: MapTypes | None)
 
 
 def map_name(prefix: str, section: str) -> str:
-    """Return what the map of a section is called: as much of the object's name as there is room for, and its own.
+    """Return what the map of a section is called: the object's name, as far as there is room, and its own.
 
     It is what libbpf calls it, by which bpftool and others know it. A section with a dot in its own name goes without.
     """

@@ -56,7 +56,7 @@ class Kconfig(Image):
                     f"this kernel's configuration has no {name}"
                     if config
                     else f"{name} is wanted, and this kernel's configuration is not to be had",
-                    "declare it __weak to go without, or look for /proc/config.gz (modprobe configs) and /boot/config-*",
+                    "declare it __weak to go without; options are read from /proc/config.gz and /boot/config-*",
                     rule="kconfig-missing",
                 )
         return found

@@ -174,7 +174,7 @@ def declared_by_numbers(file: Elf) -> list[Declared]:
 def _in_section(file: Elf, section: Section) -> list[Declared]:
     data = file.contents(section)
     symbols = sorted((each.value, each.name) for each in file.symbols if each.section == section.index and each.name)
-    starts = {value: name for value, name in symbols}
+    starts = dict(symbols)
     if not starts:
         return []
     ends = [*list(starts)[1:], len(data)]
@@ -207,8 +207,11 @@ def fill(
     """
     for section, offset, value in places:
         owner = next(
-            (each for each in maps if each.section == section and each.offset <= offset < each.offset + each.size), None
+            (each for each in maps if each.section == section and each.offset <= offset < each.offset + each.size),
+            None,
         )
         if owner is None or owner.values_at is None or offset < owner.values_at:
-            raise broken(f"byte {offset} of .maps refers to {getattr(value, 'name', value)}, and is no element of a map")
+            raise broken(
+                f"byte {offset} of .maps refers to {getattr(value, 'name', value)}, and is no element of a map"
+            )
         owner.spec.initial[(offset - owner.values_at) // pointer] = value

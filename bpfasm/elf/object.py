@@ -1,7 +1,7 @@
 """``read_object()``: what a compiler made for BPF to programs and maps, as if they had been written in Python.
 
-Nothing is asked of a kernel here: what differs between kernels (CO-RE records, the kernel's configuration, its symbols
-and functions) is an operand or a map whose numbers ``link()`` and ``load()`` find.
+Nothing is asked of a kernel here: what differs between kernels (CO-RE records, the configuration, symbols and
+functions of the kernel) is an operand or a map whose numbers ``link()`` and ``load()`` find.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from bpfasm.asm.program import Program
 from bpfasm.btf.core_types import essential
 from bpfasm.btf.read import Btf
 from bpfasm.elf import kconfig, sections
-from bpfasm.elf.code import Code, FunctionType
+from bpfasm.elf.code import Code
 from bpfasm.elf.ext import read_ext
 from bpfasm.elf.image import Image, image_map, is_data, variables
 from bpfasm.elf.layout import R_BPF_64_ABS32, R_BPF_64_NODYLD32
 from bpfasm.elf.maps import Declared, declared_by_numbers, declared_by_types, fill
 from bpfasm.elf.read import Elf
-from bpfasm.elf.types import MapTypes, ObjectTypes, type_of
+from bpfasm.elf.types import MapTypes, ObjectTypes
 from bpfasm.elf.types_to_load import loadable
 from bpfasm.errors import BpfasmError, DecodeError
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, Insn
@@ -31,6 +31,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from bpfasm.asm.attach import Kprobe, RawTracepoint
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Object(Value):
-    """What an object file holds: ``load(*obj.items)`` loads it all.
+    """What an object file holds: ``load(*obj)`` loads it all.
 
     ``obj["counts"]`` is a map or a program by the name it has in C. ``sections`` are the names of the programs'
     sections; those in ``manual`` are not to be loaded unless somebody asks (``SEC("?kprobe/vfs_read")``). ``types``
@@ -56,10 +57,10 @@ class Object(Value):
     version: int = 0
     types: ObjectTypes | None = None
 
-    @property
-    def items(self) -> tuple[Program | MapSpec, ...]:
-        """The maps, and the programs that are to be loaded: what ``load()`` takes."""
-        return (*self.maps.values(), *(each for each in self.programs if each.name not in self.manual))
+    def __iter__(self) -> Iterator[Program | MapSpec]:
+        """Yield the maps, and the programs that are to be loaded: what ``load()`` takes."""
+        yield from self.maps.values()
+        yield from (each for each in self.programs if each.name not in self.manual)
 
     def __getitem__(self, name: str) -> Any:
         found = next((each for each in self.programs if each.name == name), None) or self.maps.get(name)
@@ -134,9 +135,7 @@ class _Reader:
                 manual.append(program.name)
             programs.append(program)
         self._fill(programs)
-        return Object(
-            self.prefix, tuple(programs), maps, names, tuple(manual), license, self._version(), self.types
-        )
+        return Object(self.prefix, tuple(programs), maps, names, tuple(manual), license, self._version(), self.types)
 
     # Types
 
@@ -283,7 +282,7 @@ class _Reader:
         )
 
     def _struct_ops(self) -> dict[tuple[int, int], str]:
-        """Return the members of structs of functions, ``tcp_congestion_ops.ssthresh``, by where their functions begin."""
+        """Return the members of structs of functions, ``tcp_congestion_ops.ssthresh``, by where those begin."""
         found: dict[tuple[int, int], str] = {}
         if self.btf is None:
             return found
@@ -303,7 +302,7 @@ class _Reader:
         return found
 
     def _addresses(self, section: Section) -> list[tuple[int, Symbol, int]]:
-        """Return the places in a section of data that hold the address of something: offset, symbol, what is added."""
+        """Return the places in a section that hold an address: the offset, a symbol, what is added to it."""
         data, symbols = self.file.contents(section), self.file.symbols
         found = []
         for reloc in self.file.relocations(section):

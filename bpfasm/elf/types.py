@@ -34,7 +34,9 @@ class Typed(Type["Any"]):
 
     def __init__(self, btf: Btf, id: int, size: int) -> None:
         named = btf.type(id)
-        super().__init__(named.name or f"type {id}", size, 8 if size % 8 == 0 else 4 if size % 4 == 0 else 1, f"{size}s")
+        super().__init__(
+            named.name or f"type {id}", size, 8 if size % 8 == 0 else 4 if size % 4 == 0 else 1, f"{size}s"
+        )
         self.btf, self.id = btf, id
 
     def pack(self, value: Any) -> bytes:
@@ -62,8 +64,10 @@ class Typed(Type["Any"]):
         return f"{self.size} bytes, or a dict or list of its parts"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Typed) and (self.btf is other.btf or self.btf.data == other.btf.data) and (
-            self.id == other.id
+        return (
+            isinstance(other, Typed)
+            and (self.btf is other.btf or self.btf.data == other.btf.data)
+            and (self.id == other.id)
         )
 
     def __hash__(self) -> int:

@@ -24,19 +24,25 @@ _OF_THE_KERNEL = (".ksyms", ".kconfig")
 
 
 def loadable(btf: Btf, sizes: dict[str, int]) -> bytes:
-    """Return types that a kernel takes, in this machine's byte order; ``sizes`` are those of the object's sections."""
-    protos = {
-        words[2]: words[0] for id in range(1, len(btf)) if _kind(words := btf.words(id)) == uapi.BTF_KIND_FUNC
-    }
+    """Return types that a kernel takes, in this machine's byte order; ``sizes`` are those of sections, by name."""
+    protos: dict[int, int] = {}
+    elsewhere: set[int] = set()
+    for id in range(1, len(btf)):
+        words = btf.words(id)
+        if _kind(words) == uapi.BTF_KIND_FUNC:
+            protos[words[2]] = words[0]
+        elif _kind(words) == uapi.BTF_KIND_VAR and words[3] > uapi.BTF_VAR_GLOBAL_ALLOCATED:
+            elsewhere.add(id)
 
     def change(id: int, words: list[int]) -> list[int]:
         kind = _kind(words)
         if kind == uapi.BTF_KIND_DATASEC:
             return _section(btf, words, sizes)
-        if kind == uapi.BTF_KIND_VAR:
-            # The kernel knows static and global ones.
-            words[3] = min(words[3], uapi.BTF_VAR_GLOBAL_ALLOCATED)
-        elif kind == uapi.BTF_KIND_FUNC and words[1] & _COUNT > uapi.BTF_FUNC_GLOBAL:
+        if id in elsewhere:
+            return [0, uapi.BTF_KIND_PTR << 24, 0]  # of a variable there is nothing left to say
+        if kind == uapi.BTF_KIND_DECL_TAG and words[2] in elsewhere:
+            return [words[0], uapi.BTF_KIND_INT << 24, 1, 8]
+        if kind == uapi.BTF_KIND_FUNC and words[1] & _COUNT > uapi.BTF_FUNC_GLOBAL:
             words[1] += uapi.BTF_FUNC_GLOBAL - (words[1] & _COUNT)
         elif kind == uapi.BTF_KIND_FUNC_PROTO and id in protos:
             # The parameters of a function are to have names: that of the function does for those that have none.
@@ -81,10 +87,16 @@ def _section(btf: Btf, words: list[int], sizes: dict[str, int]) -> list[int]:
     """Return a section of variables with its size, the variables in their order; an empty one is no section."""
     name = btf.string(words[0])
     size = sizes.get(name, 0)
-    rows = sorted((words[at + 1], words[at], words[at + 2]) for at in range(3, len(words), 3))
+    rows, end = [], 0
+    for offset, id, length in sorted((words[at + 1], words[at], words[at + 2]) for at in range(3, len(words), 3)):
+        # clang 14 lists static arrays here that it has put into .rodata.cst16.
+        if end <= offset and offset + length <= size:
+            rows.append((offset, id, length))
+            end = offset + length
     if name in _OF_THE_KERNEL or not rows or not 0 < size < 1 << 32:
         return [0, uapi.BTF_KIND_STRUCT << 24, 0]
-    return [words[0], words[1], size, *(word for offset, id, length in rows for word in (id, offset, length))]
+    info = words[1] & ~_COUNT | len(rows)
+    return [words[0], info, size, *(word for offset, id, length in rows for word in (id, offset, length))]
 
 
 def _rewritten(btf: Btf, change: Callable[[int, list[int]], list[int]], more: list[list[int]] | None = None) -> bytes:

@@ -24,6 +24,7 @@ _WORDS = {
     uapi.BTF_KIND_FUNC: "function",
     uapi.BTF_KIND_TYPEDEF: "tracepoint",
     uapi.BTF_KIND_STRUCT: "struct",
+    uapi.BTF_KIND_VAR: "variable",
 }
 
 

@@ -48,7 +48,10 @@ def load(
     try:
         for spec in gathered.specs.values():
             if not any(each.spec.name == spec.name for each in lent):
-                loaded.maps += (LoadedMap(spec, fill=not refers(spec)),)
+                first = _first(spec, gathered.given)
+                loaded.maps += (LoadedMap(spec, fill=first is None and not refers(spec)),)
+                if first is not None and not loaded.maps[-1].reused:
+                    loaded.maps[-1].fill(first)
         for each in loaded.maps:
             if isinstance(each.spec.value, Section) and each.spec.flags & BPF_F_RDONLY_PROG:
                 each.freeze()  # from now on the verifier knows what is in it
@@ -75,6 +78,15 @@ def load(
         loaded.close()
         raise
     return loaded
+
+
+def _first(spec: MapSpec, given: dict[str, Any]) -> Any:
+    """Return what a section of variables holds at first, where its declaration does not say it all; else None."""
+    if getattr(spec.value, "externs", None):
+        from bpfasm.kernel.kconfig import values
+
+        return {0: values(spec.value)}
+    return given.get(spec.name)
 
 
 def _unpin(maps: Iterable[LoadedMap]) -> None:

@@ -65,6 +65,10 @@ def _create(spec: MapSpec, fields: dict[str, Any]) -> int:
 
 def create_with_types(spec: MapSpec, fields: dict[str, Any]) -> int:
     """Create the map with BTF where it has types, else and where that is refused without."""
+    if spec.types is not None:
+        from bpfasm.kernel.object_types import create_with_object_types
+
+        return create_with_object_types(spec, fields)
     wanted = spec.row.btf
     # Without its BTF the kernel would not know of a lock or timer in a value.
     must = wanted == "must" or any(isinstance(each.type, Opaque) for each in getattr(spec.value, "fields", ()))

@@ -183,8 +183,19 @@ def load_program(
             more |= attach_fields(program, attach_prog_fd, held)
         elif attach_prog_fd:
             more["attach_prog_fd"] = attach_prog_fd
+        if any(operand.told == "ksyms" for _, operand, _ in assembled.symbols):
+            from bpfasm.kernel.targets import ksyms_here
+
+            target = target.replace(ksyms=ksyms_here(assembled, held))
         linked = link(assembled, target)
-        if lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:
+        described = None
+        if program.types is not None:
+            from bpfasm.kernel.object_types import object_fields
+
+            described = object_fields(linked, held)
+        if described is not None:
+            more |= described
+        elif lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:
             from bpfasm.kernel.program_btf import btf_fields
 
             more |= btf_fields(linked, attach_prog_fd, held, lines=lines)

@@ -16,6 +16,8 @@ from bpfasm.uapi import bpf as u, btf as uapi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.kfunc import Kfunc
+    from bpfasm.asm.ksym import Ksym
+    from bpfasm.asm.linker import Assembled
     from bpfasm.asm.program import Program
 
 
@@ -81,12 +83,55 @@ def kfuncs_here(kfuncs: tuple[Kfunc, ...], held: list[int]) -> dict[Kfunc, tuple
     found: dict[Kfunc, tuple[int, int]] = {}
     modules: list[str] = []
     for each in kfuncs:
-        place, id = kernel_btf.find(each.name, uapi.BTF_KIND_FUNC, each.module)
+        try:
+            place, id = kernel_btf.find(each.name, uapi.BTF_KIND_FUNC, each.module)
+        except KernelError:
+            if each.weak:
+                continue
+            raise
         if place and place not in modules:
             modules.append(place)
             held.append(_module_fd(place))
         found[each] = (modules.index(place) + 1 if place else 0, id)
     return found
+
+
+def ksyms_here(assembled: Assembled, held: list[int]) -> dict[Ksym, tuple[int, int, int]]:
+    """Return what kernel symbols are to this kernel: the pseudo source, and the two halves of BPF_LD_IMM64.
+
+    Those that are not there are left out. The fds of modules are added to ``held``. Raises KernelError.
+    """
+    from bpfasm.asm.ksym import ADDRESS, FUNCTION, Ksym
+    from bpfasm.syscall.kallsyms import Kallsyms
+
+    found: dict[Ksym, tuple[int, int, int]] = {}
+    fds: dict[str, int] = {}
+    table = None
+    for each in dict.fromkeys(operand for _, operand, _ in assembled.symbols if isinstance(operand, Ksym)):
+        if each.kind == ADDRESS:
+            table = table or Kallsyms()
+            address = table.address(each.name)
+            if address:
+                found[each] = 0, signed(address), signed(address >> 32)
+            continue
+        kind = uapi.BTF_KIND_FUNC if each.kind == FUNCTION else uapi.BTF_KIND_VAR
+        try:
+            place, id = kernel_btf.find(each.name, kind)
+        except KernelError:
+            if each.weak:
+                continue
+            raise
+        if place and place not in fds:
+            fds[place] = _module_fd(place)
+            held.append(fds[place])
+        found[each] = u.BPF_PSEUDO_BTF_ID, id, fds.get(place, 0)
+    return found
+
+
+def signed(number: int) -> int:
+    """Return the lower 32 bits of a number as an immediate has them."""
+    number &= 0xFFFFFFFF
+    return number - (number >> 31 << 32)
 
 
 def _module_fd(name: str) -> int:

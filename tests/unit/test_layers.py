@@ -23,6 +23,8 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 #: Edges between rooms of one level: from, to.
 SAME_LEVEL = {
     ("asm", "btf"),
+    ("elf", "asm"),
+    ("elf", "btf"),
     ("__main__", "cli"),
     ("elf", "asm"),
     ("elf", "btf"),
