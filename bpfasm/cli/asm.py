@@ -31,7 +31,6 @@ def asm(argv: list[str]) -> int:
         "Turn INPUT into bytes: hex digits, 16 a slot, or raw; or into an object file (elf) with its maps, which\n"
         "libbpf and bpftool load; or show it as kernel text or macros.",
         """
-  bpfasm asm examples/chowncount.py:chowncount
   bpfasm asm examples/chowncount.py:percpu --to elf --out chowncount.o
   echo b700000000000000 9500000000000000 | bpfasm asm - --to kernel
 """,

@@ -152,21 +152,23 @@ class Embedded:
         """Stop reading, detach, and close everything; a second time does nothing."""
         self.loaded.close()
 
-    def __getattr__(self, name: str) -> Any:
-        """Return the value of a variable."""
-        if name.startswith("__") or "loaded" not in self.__dict__:
-            raise AttributeError(name)
-        try:
-            return self.loaded.globals[self._renamed.get(name, name)]
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no map, program or variable {name}") from None
+    if not TYPE_CHECKING:  # who checks types goes by the attributes that the subclass declares
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a variable."""
-        try:
-            self.loaded.globals[self._renamed.get(name, name)] = value
-        except KeyError:
-            raise AttributeError(f"{type(self).__name__} has no variable {name} to be set") from None
+        def __getattr__(self, name):
+            """Return the value of a variable."""
+            if name.startswith("__") or "loaded" not in self.__dict__:
+                raise AttributeError(name)
+            try:
+                return self.loaded.globals[self._renamed.get(name, name)]
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no map, program or variable {name}") from None
+
+        def __setattr__(self, name, value):
+            """Set a variable."""
+            try:
+                self.loaded.globals[self._renamed.get(name, name)] = value
+            except KeyError:
+                raise AttributeError(f"{type(self).__name__} has no variable {name} to be set") from None
 
     def __enter__(self) -> Self:
         return self

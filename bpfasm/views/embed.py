@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bpfasm.elf.object import Object
 
 _WIDTH = 110
+_SEPARATORS = str.maketrans("[],", "   ")
 
 
 def module(
@@ -84,10 +85,10 @@ class _Module:
         yield ""
         yield "TYPE_CHECKING = False"
         yield "if TYPE_CHECKING:"
-        yield "    from typing import Any"
-        yield ""
-        yield "    from bpfasm.kernel import LoadedMap, LoadedProgram"
-        yield "    from bpfasm.kernel.embedded import Buffer, Map"
+        first = [*_used("typing", ["Any"], body)]
+        yield from [*first, ""] if first else []
+        yield from _used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)
+        yield from _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
         yield from classes
         yield ""
         yield ""
@@ -294,6 +295,14 @@ class _Module:
                 )
             found[name] = self.btf.type(ids[0])
         return found
+
+
+def _used(module: str, known: list[str], body: list[str]) -> Iterator[str]:
+    """Yield the import of what annotations name."""
+    words = {word for line in body for word in line.translate(_SEPARATORS).split()}
+    used = [name for name in known if name in words]
+    if used:
+        yield f"    from {module} import {', '.join(used)}"
 
 
 def _described(spec: MapSpec) -> str:
