@@ -254,7 +254,8 @@ def test_libbpf_creates_maps_of_every_type(loaded):
 NOT_SECTIONS = {
     "tcx/ingress", "tcx/egress", "tc/ingress", "tc/egress", "netkit/primary", "netkit/peer", "netfilter",
     "sk_skb/verdict", "kprobe.session", "uprobe.session", "uprobe.session.s", "uprobe.multi", "uprobe.multi.s",
-    "uretprobe.multi", "uretprobe.multi.s", "tp.s", "tracepoint.s", "raw_tp.s", "raw_tracepoint.s", "tp_btf.s", "fsession", "fsession.s",
+    "uretprobe.multi", "uretprobe.multi.s",
+    "tp.s", "tracepoint.s", "raw_tp.s", "raw_tracepoint.s", "tp_btf.s", "fsession", "fsession.s",
     "lirc_mode2",
 }  # fmt: skip
 
