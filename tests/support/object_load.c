@@ -1,7 +1,7 @@
 /* What libbpf makes of an object: object_load OBJECT... prints a line of JSON for each program.
  *
- * Each program is loaded alone, with all maps of its object, and run once where its type has a test run. A program that
- * is not loaded has the errno instead.
+ * Each program is loaded alone, with all maps of its object, or with -a before the object beside all its other programs,
+ * and run once where its type has a test run. A program that is not loaded has the errno instead.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -74,7 +74,6 @@ static void maps(struct bpf_object *object)
 			       ? name : bpf_map__name(map);
 		printf("%s\"%s\": {\"id\": %u, \"name\": \"%s\", \"type\": %u, \"key\": %u, \"value\": %u, \"entries\": %u",
 		       comma, name, info.id, info.name, info.type, info.key_size, info.value_size, info.max_entries);
-		printf(", \"btf_value\": %u", info.btf_value_type_id);
 		if (info.type == BPF_MAP_TYPE_ARRAY && info.value_size <= sizeof(value)
 		    && !bpf_map_lookup_elem(bpf_map__fd(map), &key, value))
 			hex("first", value, info.value_size);
@@ -84,7 +83,7 @@ static void maps(struct bpf_object *object)
 	printf("}");
 }
 
-static void load(const char *path, const char *wanted)
+static void load(const char *path, const char *wanted, int all)
 {
 	struct bpf_object *object = bpf_object__open_file(path, NULL);
 	struct bpf_program *program;
@@ -95,7 +94,7 @@ static void load(const char *path, const char *wanted)
 
 	printf("{\"object\": \"%s\", \"program\": \"%s\"", path, wanted);
 	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, !strcmp(bpf_program__name(program), wanted));
+		bpf_program__set_autoload(program, all || !strcmp(bpf_program__name(program), wanted));
 	error = bpf_object__load(object);
 	if (error) {
 		printf(", \"errno\": %d}\n", -error);
@@ -119,18 +118,26 @@ static void load(const char *path, const char *wanted)
 
 int main(int argc, char **argv)
 {
+	int all = 0;
+
 	libbpf_set_print(quiet);
 	for (int i = 1; i < argc; i++) {
-		struct bpf_object *object = bpf_object__open_file(argv[i], NULL);
+		struct bpf_object *object;
 		struct bpf_program *program;
 
+		if (!strcmp(argv[i], "-a")) {
+			all = 1;
+			continue;
+		}
+		object = bpf_object__open_file(argv[i], NULL);
 		if (!object) {
 			printf("{\"object\": \"%s\", \"errno\": %d}\n", argv[i], errno);
 			continue;
 		}
 		bpf_object__for_each_program(program, object)
-			load(argv[i], bpf_program__name(program));
+			load(argv[i], bpf_program__name(program), all);
 		bpf_object__close(object);
+		all = 0;
 	}
 	return 0;
 }
