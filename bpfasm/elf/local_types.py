@@ -7,6 +7,7 @@ than that it is one. (Documentation/bpf/llvm_reloc.rst; relo_core.c)
 
 from __future__ import annotations
 
+from bpfasm.asm.ksym import ADDRESS, VARIABLE, Ksym
 from bpfasm.btf.core import COMPOSITE, ENUM, ENUM_KINDS, FIELD_KINDS, measure, named, recorded, resolve
 from bpfasm.btf.read import MOST_DEEP, Btf
 from bpfasm.errors import DecodeError, LinkError
@@ -15,6 +16,7 @@ from bpfasm.uapi import bpf, btf as kinds
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.fields import Core
+    from bpfasm.asm.kfunc import Kfunc
     from bpfasm.btf.core import Found
     from bpfasm.btf.read import BtfType
     from bpfasm.btf.write import Writer
@@ -105,13 +107,20 @@ class LocalTypes:
             rule="object-types",
         )
 
-    def prototype(self, function: str, source: Source | None) -> int:
-        """Return the type of a kernel function. Raises LinkError where no types that were given have it."""
+    def extern(self, symbol: Kfunc | Ksym, source: Source | None) -> tuple[int, int]:
+        """Return the kind and the type of what is the kernel's: BTF_KIND_FUNC and a prototype, or BTF_KIND_VAR.
+
+        Raises LinkError where no types that were given have it.
+        """
+        if isinstance(symbol, Ksym) and symbol.kind == ADDRESS:
+            return kinds.BTF_KIND_VAR, self.btf.add(kinds.BTF_KIND_CONST)  # const void: an address of anything
+        variable = isinstance(symbol, Ksym) and symbol.kind == VARIABLE
+        kind = kinds.BTF_KIND_VAR if variable else kinds.BTF_KIND_FUNC
         for btf in self.sources:
-            for id in btf.find(function, kinds.BTF_KIND_FUNC):
-                return self._shape(btf, btf.type(id).type)
+            for id in btf.find(symbol.name, kind):
+                return kind, self._shape(btf, btf.type(id).type)
         raise LinkError(
-            f"no types were given that have the kernel function {function}, and an object describes what it calls",
+            f"no types were given that have the {symbol.word} {symbol.name}, and an object describes what it uses",
             "give those of a kernel that has it: write_object(..., types=Btf(...)), or --btf FILE",
             source=source,
             rule="object-types",

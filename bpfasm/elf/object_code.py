@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.fields import Core, with_number
 from bpfasm.asm.kfunc import Kfunc
+from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.asm.variables import Global
@@ -131,6 +132,9 @@ class Code:
         if isinstance(operand, Kfunc) and insn.code == CALL:
             relocate(section, at, operand.name, R_BPF_64_32)
             return insn.replace(src_reg=bpf.BPF_PSEUDO_CALL, off=0, imm=-1)
+        if isinstance(operand, Ksym) and wide and not insn.src_reg:
+            relocate(section, at, operand.name, R_BPF_64_64)
+            return insn.replace(imm=0, imm2=0)
         if isinstance(operand, Core) and _relocatable(insn, reference.slot):
             known = local.of(operand)
             access = self.draft.btf.string(known.access)

@@ -10,8 +10,23 @@ from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.layout import R_BPF_64_ABS64
 from bpfasm.elf.map_definitions import Definition, inner_first
 from bpfasm.errors import AssemblyError
-from bpfasm.uapi.btf import BTF_FUNC_EXTERN, BTF_KIND_CONST, BTF_KIND_DECL_TAG, BTF_KIND_FUNC
-from bpfasm.uapi.elf import SHF_ALLOC, SHF_WRITE, SHN_UNDEF, SHT_NOBITS, SHT_PROGBITS, STT_OBJECT
+from bpfasm.uapi.btf import (
+    BTF_FUNC_EXTERN,
+    BTF_KIND_CONST,
+    BTF_KIND_DECL_TAG,
+    BTF_KIND_FUNC,
+    BTF_VAR_GLOBAL_EXTERN,
+)
+from bpfasm.uapi.elf import (
+    SHF_ALLOC,
+    SHF_WRITE,
+    SHN_UNDEF,
+    SHT_NOBITS,
+    SHT_PROGBITS,
+    STB_GLOBAL,
+    STB_WEAK,
+    STT_OBJECT,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,12 +129,16 @@ def _type(draft: Draft, variable: Global) -> int:
     return draft.btf.add(BTF_KIND_CONST, third=plain) if variable.const else plain
 
 
-def write_externs(draft: Draft, functions: dict[str, int]) -> None:
-    """Declare kernel functions in .ksyms, each by its name and the type of its prototype."""
+def write_externs(draft: Draft, externs: dict[str, tuple[int, int, bool]]) -> None:
+    """Declare what is the kernel's in .ksyms: by its name BTF_KIND_FUNC or _VAR, its type, and whether it is weak."""
     rows = []
-    for name, prototype in functions.items():
-        draft.claim(name, "kernel function")
-        draft.elf.add_symbol(name, SHN_UNDEF)
-        rows.append((draft.btf.add(BTF_KIND_FUNC, name, prototype, count=BTF_FUNC_EXTERN), 0, 0))
+    for name, (kind, type, weak) in externs.items():
+        draft.claim(name, "kernel symbol")
+        draft.elf.add_symbol(name, SHN_UNDEF, bind=STB_WEAK if weak else STB_GLOBAL)
+        if kind == BTF_KIND_FUNC:
+            id = draft.btf.add(kind, name, type, count=BTF_FUNC_EXTERN)
+        else:
+            id = draft.btf.add(kind, name, type, draft.btf.words(BTF_VAR_GLOBAL_EXTERN))
+        rows.append((id, 0, 0))
     if rows:
         draft.btf.add_datasec(".ksyms", 0, rows)

@@ -18,6 +18,7 @@ import sys
 from bpfasm.asm.fields import Core
 from bpfasm.asm.gather import Gathered
 from bpfasm.asm.kfunc import Kfunc
+from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
@@ -73,13 +74,14 @@ def write_object(
     object_data.write_maps(draft, specs)
     places = object_data.write_variables(draft, gathered.variables)
     local = LocalTypes(draft.btf, (types,) if isinstance(types, Btf) else tuple(types))
-    functions: dict[str, int] = {}
+    externs: dict[str, tuple[int, int, bool]] = {}
     for operand, insn, _ in code.operands():
         if isinstance(operand, Core):
             local.want(operand, insn.source)
-        elif isinstance(operand, Kfunc):
-            functions[operand.name] = local.prototype(operand.name, insn.source)
-    object_data.write_externs(draft, functions)
+        elif isinstance(operand, Kfunc | Ksym):
+            kind, type = local.extern(operand, insn.source)
+            externs[operand.name] = kind, type, operand.weak
+    object_data.write_externs(draft, externs)
     local.write()
     code.write(places, local)
     return draft.to_bytes()
