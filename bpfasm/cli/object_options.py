@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from bpfasm.asm.linker import assemble
 from bpfasm.btf.read import Btf
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from bpfasm.cli.options import Parser
     from bpfasm.inputs import Input
+
+#: What a target says of operands that are described by a kernel's types.
+_OF_A_KERNEL = ("btf", "kfuncs", "ksyms")
 
 
 def add_options(parser: Parser) -> None:
@@ -37,8 +41,13 @@ def add_options(parser: Parser) -> None:
 
 def written(given: Input, args: Namespace) -> bytes:
     """Return the bytes of an object with all programs of an INPUT."""
-    types = [_types(path) for path in args.btf] or _types_here()
-    return write_object(*given.whole(), types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
+    programs = given.whole()
+    types = [_types(path) for path in args.btf]
+    if not types and any(
+        operand.told in _OF_A_KERNEL for each in programs for _, operand, _ in assemble(each).symbols
+    ):
+        types = _types_here()
+    return write_object(*programs, types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
 
 
 def _types(path: str) -> Btf:

@@ -220,9 +220,14 @@ ASKED = [
 ]
 
 
-def test_libbpf_puts_in_the_numbers_that_we_do(loaded):
+@pytest.fixture(scope="module")
+def types():
+    """This kernel's types, which stay open as long as the process."""
+    return kernel_btf.vmlinux()
+
+
+def test_libbpf_puts_in_the_numbers_that_we_do(loaded, types):
     prog = Program("asks", BPF_PROG_TYPE_SOCKET_FILTER, [*(BPF_MOV64_IMM(R1, each) for each in ASKED), *EXIT])
-    types = kernel_btf.vmlinux()
     text = loaded(write_object(prog, types=types), "asks")["asks"]
     assert code_of(text) == list(link(prog, Target(btf=types)).insns)
 
