@@ -10,6 +10,7 @@ have qemu-system-aarch64 || missing="$missing qemu-system-arm"
 have mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
 have llvm-mc-19 || missing="$missing llvm-19"
 have bpftool || missing="$missing bpftool"
+[ -e /usr/include/bpf/libbpf.h ] || missing="$missing libbpf-dev"
 have gpg || missing="$missing gnupg"
 have xz || missing="$missing xz-utils"
 if [ -n "$missing" ]; then
