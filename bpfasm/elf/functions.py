@@ -5,8 +5,9 @@ A program is laid out as one run of slots (``assemble()``); a function of it beg
 
 from __future__ import annotations
 
+from bpfasm.asm.program import Subprog
 from bpfasm.errors import AssemblyError
-from bpfasm.isa.insn import LD_IMM64, slots
+from bpfasm.isa.insn import LD_IMM64, Insn, slots
 from bpfasm.uapi import bpf, bpf_common
 from bpfasm.value import Value
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.linker import Assembled
-    from bpfasm.isa.insn import Insn
+    from bpfasm.asm.program import Program
 
 CALL = bpf_common.BPF_JMP | bpf.BPF_CALL
 _EXIT = bpf_common.BPF_JMP | bpf.BPF_EXIT
@@ -35,13 +36,16 @@ class Reference(Value):
 class Function(Value):
     """A function: its instructions, and what these refer to, each ``pc`` counted from its start.
 
-    ``main`` is whether it is the program itself.
+    ``main`` is whether it is the program itself. ``args`` are the arguments of one that is verified by itself, of a
+    program of ``type``; None where it is not.
     """
 
     name: str
     insns: tuple[Insn, ...]
     references: tuple[Reference, ...]
     main: bool = False
+    args: tuple[Any, ...] | None = None
+    type: int = 0
 
     @property
     def slots(self) -> int:
@@ -56,6 +60,7 @@ def split(assembled: Assembled) -> list[Function]:
     function into another, which no kernel takes.
     """
     starts = _starts(assembled)
+    takes = _arguments(assembled.program)
     operands = {(pc, slot): operand for pc, operand, slot in assembled.symbols}
     found: list[Function] = []
     insns: list[Insn] = []
@@ -64,7 +69,7 @@ def split(assembled: Assembled) -> list[Function]:
     begin, end = order[0], order[1]
     for pc, insn in slots(assembled.insns):
         if pc >= end:
-            found.append(Function(starts[begin], tuple(insns), tuple(references), begin == 0))
+            found.append(_function(assembled.program, starts[begin], insns, references, begin == 0, takes))
             insns, references = [], []
             begin, end = end, order[len(found) + 1]
         references += [
@@ -77,7 +82,38 @@ def split(assembled: Assembled) -> list[Function]:
         else:
             _stays(pc, insn, begin, end, starts)
         insns.append(insn)
-    found.append(Function(starts[begin], tuple(insns), tuple(references), begin == 0))
+    found.append(_function(assembled.program, starts[begin], insns, references, begin == 0, takes))
+    return found
+
+
+def _function(
+    program: Program,
+    name: str,
+    insns: list[Insn],
+    references: list[Reference],
+    main: bool,
+    takes: dict[str, tuple[Any, ...]],
+) -> Function:
+    args = ("ctx",) if main else takes.get(name)
+    # What a context is depends on the program; a function without one is the same for all.
+    type = program.type if args and "ctx" in args else 0
+    return Function(name, tuple(insns), tuple(references), main, args, type)
+
+
+def _arguments(program: Program) -> dict[str, tuple[Any, ...]]:
+    """Return the arguments of a program's functions that say what they are, by name."""
+    found: dict[str, tuple[Any, ...]] = {}
+    seen: set[str] = set()
+    left: list[Program | Subprog] = [program]
+    while left:
+        for item in left.pop().insns:
+            callee = item.imm if isinstance(item, Insn) else None
+            if isinstance(callee, Subprog) and callee.name not in seen:
+                seen.add(callee.name)
+                left.append(callee)
+                args = getattr(callee, "args", None)
+                if args is not None:
+                    found[callee.name] = tuple(args)
     return found
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+
+from bpfasm.asm.btf_types import add_type
 from bpfasm.asm.fields import Core, with_number
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import Ksym
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.program import Program
     from bpfasm.asm.symbols import Symbol
+    from bpfasm.btf.write import Writer
     from bpfasm.elf.draft import Draft
     from bpfasm.elf.functions import Function, Reference
     from bpfasm.elf.local_types import LocalTypes
@@ -34,8 +38,8 @@ TEXT = ".text"
 class _Placed:
     """A function, the number of its section, and where in it the function is, in bytes."""
 
-    def __init__(self, function: Function, type: int, section: str) -> None:
-        self.function, self.type, self.section = function, type, section
+    def __init__(self, function: Function, section: str) -> None:
+        self.function, self.section = function, section
         self.offset = 0
 
 
@@ -55,7 +59,7 @@ class Code:
                 self._share(each)
         for program, functions in programs:
             draft.claim(program.name, "program", object_refused.where(program))
-            self.placed.append(_Placed(functions[0], program.type, section_of(program)))
+            self.placed.append(_Placed(functions[0], section_of(program)))
         self.sections: dict[str, int] = {}
         ends: dict[str, int] = {}
         for place in self.placed:
@@ -71,7 +75,7 @@ class Code:
         if known is None:
             source = function.insns[0].source if function.insns else None
             self.draft.claim(function.name, "function", source)
-            self.called[function.name] = _Placed(function, bpf.BPF_PROG_TYPE_UNSPEC, TEXT)
+            self.called[function.name] = _Placed(function, TEXT)
             self.placed.append(self.called[function.name])
         elif known.function != function:
             raise object_refused.function_twice(function)
@@ -101,7 +105,7 @@ class Code:
             at = self.draft.elf.append(section, encode(insns, self.draft.byteorder))
             assert at == place.offset
             self.draft.elf.add_symbol(
-                function.name, section, at, size, STT_FUNC, STB_GLOBAL if function.main else STB_LOCAL
+                function.name, section, at, size, STT_FUNC, STB_LOCAL if function.args is None else STB_GLOBAL
             )
             self._describe(place)
 
@@ -146,8 +150,8 @@ class Code:
         """Say of a function what it is called, what it takes, and which lines it comes from."""
         draft, function = self.draft, place.function
         name = draft.btf.string(place.section)
-        linkage = kinds.BTF_FUNC_GLOBAL if function.main else kinds.BTF_FUNC_STATIC
-        prototype = _prototype(draft, place.type)
+        linkage = kinds.BTF_FUNC_STATIC if function.args is None else kinds.BTF_FUNC_GLOBAL
+        prototype = _prototype(draft.btf, function)
         type = draft.btf.add(kinds.BTF_KIND_FUNC, function.name, prototype, count=linkage)
         draft.functions.add(name, place.offset, type)
         for pc, file, text, line in lines_of(function.insns):
@@ -164,14 +168,20 @@ def _relocatable(insn: Insn, slot: str) -> bool:
     return arithmetic or (insn.code == LD_IMM64 and not insn.src_reg)
 
 
-def _prototype(draft: Draft, type: int) -> int:
-    """Return the type of a function: a program takes the context of its type, which kernels know by its name."""
-    btf = draft.btf
+def _prototype(btf: Writer, function: Function) -> int:
+    """Return the type of a function: a context is known by its struct's name, a Record stands for a pointer."""
+    parameters = []
+    for place, kind in enumerate(function.args or (), 1):
+        name = f"arg{place}"
+        if kind == "ctx":
+            row = TYPES.get(function.type)
+            context = row.ctx if row and row.ctx.startswith("struct ") else ""
+            struct = btf.add_struct(context.removeprefix("struct "), 0, []) if context else 0
+            name, type = "ctx", btf.add(kinds.BTF_KIND_PTR, third=struct)
+        elif isinstance(kind, builtins.type):
+            type = btf.add(kinds.BTF_KIND_PTR, third=add_type(btf, kind))
+        else:
+            type = add_type(btf, kind)
+        parameters.append(btf.words(btf.string(name), type))
     number = btf.add_int("int", 4, kinds.BTF_INT_SIGNED)
-    if type == bpf.BPF_PROG_TYPE_UNSPEC:
-        return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number)
-    row = TYPES.get(type)
-    context = row.ctx if row and row.ctx.startswith("struct ") else ""
-    struct = btf.add_struct(context.removeprefix("struct "), 0, []) if context else 0
-    pointer = btf.add(kinds.BTF_KIND_PTR, third=struct)
-    return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number, rest=btf.words(btf.string("ctx"), pointer), count=1)
+    return btf.add(kinds.BTF_KIND_FUNC_PROTO, third=number, rest=b"".join(parameters), count=len(parameters))

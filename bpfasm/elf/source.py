@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def lines_of(insns: Iterable[Insn]) -> Iterator[tuple[int, str, str, int]]:
-    """Yield (pc, file, text, line) for the first instruction of a function, and wherever the line is known.
+    """Yield (pc, file, text, line) for the first instruction of a function, and wherever another line begins.
 
     A kernel wants one for the first. Where the text is not to be had, the macro stands for it: of a line that was
     typed in, or comes from a string.
@@ -22,10 +22,13 @@ def lines_of(insns: Iterable[Insn]) -> Iterator[tuple[int, str, str, int]]:
     from bpfasm.asm.syntax import macro
     from bpfasm.isa.match import form_of
 
+    last = None
     for pc, insn in slots(insns):
         source = insn.source
         if source is None and pc:
             continue
         file, line = source or ("?", 0)
-        text = getline(file, line).strip() if line else ""
-        yield pc, file, text or macro.text(insn, form_of(insn)), line
+        text = (getline(file, line).strip() if line else "") or macro.text(insn, form_of(insn))
+        if (file, text, line) != last:
+            last = file, text, line
+            yield pc, *last

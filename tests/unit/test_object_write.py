@@ -421,7 +421,7 @@ def test_every_instruction_has_its_line():
     assert btf.string(text) == "prog = program(BPF_MOV64_IMM(R1, 1))  # here"
     number = 1 + Path(__file__).read_text().splitlines().index(f"    {btf.string(text)}")
     assert place >> 10 == number
-    assert sorted(lines) == [0, 8, 16]
+    assert sorted(lines) == [0, 8]  # two of one line have it once
 
 
 # What is refused
