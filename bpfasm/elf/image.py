@@ -67,7 +67,7 @@ def image_map(prefix: str, image: Image, *, const: bool, types: MapTypes | None)
 def map_name(prefix: str, section: str) -> str:
     """Return what the map of a section is called: the object's name, as far as there is room, and its own.
 
-    It is what libbpf calls it, by which bpftool and others know it. A section with a dot in its own name goes without.
+    It is what libbpf calls it, by which bpftool and others know it. A name with two dots goes without the object's.
     """
     if "." not in section[1:]:
         section = section[: NAME_MAX + 1]

@@ -1,7 +1,5 @@
 """Objects by clang on the lab's kernels: as we load them there, and as libbpf does."""
 
-import sys
-
 import pytest
 from support import objects
 

@@ -1,4 +1,4 @@
-"""What bpfasm makes of an object, in the words of object_load.c: ``object_ours.py [-a] OBJECT ...`` prints JSON lines."""
+"""What bpfasm makes of objects, in the words of object_load.c: ``object_ours.py [-a] OBJECT ...`` prints JSON."""
 
 import contextlib
 import json
