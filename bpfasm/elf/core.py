@@ -115,10 +115,15 @@ class Recorded(Symbol):
         return repr(self._core())
 
 
-def operand_of(btf: Btf, record: CoreRecord, insn: Insn) -> Insn:
-    """Return an instruction with what its record asks for in the slot that holds the number. Raises DecodeError."""
-    sought = recorded(btf, record.kind, record.type, record.access)
-    kind = insn.code & 7
+def operand_of(btf: Btf, record: CoreRecord, insn: Insn, known: dict[tuple[int, int, str], Sought]) -> Insn:
+    """Return an instruction with what its record asks for in the slot that holds the number. Raises DecodeError.
+
+    What was asked for before is ``known``: the same fields are read again and again.
+    """
+    key = record.kind, record.type, record.access
+    if key not in known:
+        known[key] = recorded(btf, *key)
+    sought, kind = known[key], insn.code & 7
     if insn.code == LD_IMM64:
         whole = (insn.imm & 0xFFFFFFFF) | (insn.imm2 & 0xFFFFFFFF) << 32
         return insn.replace(imm=Recorded(sought, whole))
