@@ -1,8 +1,7 @@
 """INPUT of the command line to programs: the only front door.
 
-An INPUT is ``FILE.py[:NAME]``, an object file, ``FILE.o[:NAME]`` or ``FILE.o:SECTION``, a file of hex digits or of raw
-bytes, ``-`` for standard input, or a program that is in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``,
-``pinned:PATH``.
+An INPUT is ``FILE.py[:NAME]``, an object ``FILE.o[:NAME]`` or ``FILE.o:SECTION``, hex digits or raw bytes in a file,
+``-`` for standard input, or a program that is in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def _object(path: str, name: str, data: bytes) -> Input:
     found = read_object(data, path)
     if not found.programs:
         raise InputError(
-            f"{path} has no programs", 'a program is a function in a section: SEC("xdp") int prog(...)', rule="no-program"
+            f"{path} has no programs", 'a program is a function in a section: SEC("xdp")', rule="no-program"
         )
     if not name:
         return Input(path, found.programs)

@@ -73,8 +73,8 @@ def _parser(verb: str, what: str, examples: str, default: str, more: tuple[str, 
     parser.add_argument(
         "input",
         metavar="INPUT",
-        help="FILE.py[:NAME], FILE.o[:NAME], FILE.o:SECTION, hex digits, raw bytes, - (standard input), id:N, tag:HEX, "
-        "name:NAME, pinned:PATH",
+        help="FILE.py[:NAME], FILE.o[:NAME], FILE.o:SECTION, hex digits, raw bytes, - (standard input), id:N, "
+        "tag:HEX, name:NAME, pinned:PATH",
     )
     parser.add_argument(
         "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"

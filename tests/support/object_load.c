@@ -1,7 +1,7 @@
 /* What libbpf makes of an object: object_load OBJECT... prints a line of JSON for each program.
  *
- * Each program is loaded alone, with all maps of its object, or with -a before the object beside all its other programs,
- * and run once where its type has a test run. A program that is not loaded has the errno instead.
+ * Each program is loaded alone, with all maps of its object, or with -a before the object all of them at once, and run
+ * where its type has a test run. A program that is not loaded has the errno instead.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -83,25 +83,18 @@ static void maps(struct bpf_object *object)
 	printf("}");
 }
 
-static void load(const char *path, const char *wanted, int all)
+static void tell(const char *path, struct bpf_object *object, struct bpf_program *program, int error)
 {
-	struct bpf_object *object = bpf_object__open_file(path, NULL);
-	struct bpf_program *program;
-	struct bpf_prog_info info = {0};
 	static unsigned char code[1 << 20];
+	struct bpf_prog_info info = {0};
 	unsigned int size = sizeof(info);
-	int error, fd;
+	int fd = bpf_program__fd(program);
 
-	printf("{\"object\": \"%s\", \"program\": \"%s\"", path, wanted);
-	bpf_object__for_each_program(program, object)
-		bpf_program__set_autoload(program, all || !strcmp(bpf_program__name(program), wanted));
-	error = bpf_object__load(object);
-	if (error) {
+	printf("{\"object\": \"%s\", \"program\": \"%s\"", path, bpf_program__name(program));
+	if (error || fd < 0) {
 		printf(", \"errno\": %d}\n", -error);
-		bpf_object__close(object);
 		return;
 	}
-	fd = bpf_program__fd(bpf_object__find_program_by_name(object, wanted));
 	info.xlated_prog_insns = (unsigned long)code;
 	info.xlated_prog_len = sizeof(code);
 	if (bpf_obj_get_info_by_fd(fd, &info, &size))
@@ -113,6 +106,21 @@ static void load(const char *path, const char *wanted, int all)
 	maps(object);
 	printf("}\n");
 	fflush(stdout);
+}
+
+/* Load a program of an object, or all of them where none is named. */
+static void load(const char *path, const char *wanted)
+{
+	struct bpf_object *object = bpf_object__open_file(path, NULL);
+	struct bpf_program *program;
+	int error;
+
+	bpf_object__for_each_program(program, object)
+		bpf_program__set_autoload(program, !wanted || !strcmp(bpf_program__name(program), wanted));
+	error = bpf_object__load(object);
+	bpf_object__for_each_program(program, object)
+		if (bpf_program__autoload(program))
+			tell(path, object, program, error);
 	bpf_object__close(object);
 }
 
@@ -134,8 +142,11 @@ int main(int argc, char **argv)
 			printf("{\"object\": \"%s\", \"errno\": %d}\n", argv[i], errno);
 			continue;
 		}
-		bpf_object__for_each_program(program, object)
-			load(argv[i], bpf_program__name(program), all);
+		if (all)
+			load(argv[i], NULL);
+		else
+			bpf_object__for_each_program(program, object)
+				load(argv[i], bpf_program__name(program));
 		bpf_object__close(object);
 		all = 0;
 	}

@@ -1,4 +1,4 @@
-"""What bpfasm makes of an object, in the words of object_load.c: ``object_ours.py [-a] OBJECT ...`` prints JSON lines."""
+"""What bpfasm makes of objects, in the words of object_load.c: ``object_ours.py [-a] OBJECT ...`` prints JSON."""
 
 import contextlib
 import json
@@ -28,14 +28,14 @@ def describe(path, *, together=False):
     except BpfasmError as error:
         yield {"object": name, "error": str(error)}
         return
-    for program in found.programs:
-        told = {"object": name, "program": program.name}
+    for programs in [found.programs] if together else [[each] for each in found.programs]:
         try:
-            with load(*found.maps.values(), *(found.programs if together else [program])) as loaded:
-                told |= _loaded(loaded, found, loaded[program])
+            with load(*found.maps.values(), *programs) as loaded:
+                told = [_loaded(loaded, found, loaded[each]) for each in programs]
         except BpfasmError as error:
-            told |= {"errno": getattr(error, "errno", None), "error": str(error)}
-        yield told
+            told = [{"errno": getattr(error, "errno", None), "error": str(error)}] * len(programs)
+        for program, each in zip(programs, told, strict=True):
+            yield {"object": name, "program": program.name} | each
 
 
 def _loaded(loaded, found, program):
