@@ -1,7 +1,7 @@
 """INPUT of the command line to programs: the only front door.
 
-An INPUT is ``FILE.py[:NAME]``, a file of hex digits or of raw bytes, ``-`` for standard input, or a program that is
-in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
+An INPUT is ``FILE.py[:NAME]``, an object ``FILE.o[:NAME]`` or ``FILE.o:SECTION``, hex digits or raw bytes in a file,
+``-`` for standard input, or a program that is in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.syntax.xlated import Names
     from bpfasm.errors import Source
 
-SYNTAXES = ("py", "hex", "raw")
+SYNTAXES = ("py", "elf", "hex", "raw")
 
 #: How a program in the kernel is named.
 SELECTORS = ("id", "tag", "name", "pinned")
@@ -72,9 +72,13 @@ def read(given: str, syntax: str | None = None) -> Input:
     path, name = _split(given)
     if syntax == "py" or (syntax is None and path.endswith(".py")):
         return _python(path, name)
-    if name:
-        raise InputError(f"{path} has no named programs", "only FILE.py:NAME names one", rule="input-name")
     data = _bytes(path)
+    if syntax == "elf" or (syntax is None and data[:4] == b"\x7fELF"):
+        return _object(path, name, data)
+    if name:
+        raise InputError(
+            f"{path} has no named programs", "only FILE.py:NAME and FILE.o:NAME name one", rule="input-name"
+        )
     if syntax == "hex" or (syntax is None and hexdump.looks_hex(data)):
         data = hexdump.parse(data.decode("latin-1"), path)
     return _slots(path, data)
@@ -108,6 +112,10 @@ def _split(given: str) -> tuple[str, str]:
     """Return the path and the NAME of ``FILE[:NAME]``."""
     if given == "-" or os.path.exists(given) or ":" not in given:
         return given, ""
+    # A section's name may have colons of its own: uprobe//bin/sh:main.
+    at = given.find(".o:")
+    if at >= 0 and os.path.exists(given[: at + 2]):
+        return given[: at + 2], given[at + 3 :]
     path, _, name = given.rpartition(":")
     return path, name
 
@@ -121,9 +129,27 @@ def _bytes(path: str) -> bytes:
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}",
-            "INPUT is a .py file, a file of hex digits or raw bytes, - for standard input, or id:N",
+            "INPUT is a .py file, an object, a file of hex digits or raw bytes, - for standard input, or id:N",
             rule="input-file",
         ) from None
+
+
+def _object(path: str, name: str, data: bytes) -> Input:
+    """Return the programs of an object file, or those that a name or a section's name chooses."""
+    from bpfasm.elf.object import read_object
+
+    found = read_object(data, path)
+    if not found.programs:
+        raise InputError(
+            f"{path} has no programs", 'a program is a function in a section: SEC("xdp")', rule="no-program"
+        )
+    if not name:
+        return Input(path, found.programs)
+    chosen = found.in_section(name) or tuple(each for each in found.programs if each.name == name)
+    if not chosen:
+        known = dict.fromkeys((*(each.name for each in found.programs), *found.sections.values()))
+        raise InputError(f"{path} has no program or section {name}", f"it has {', '.join(known)}", rule="input-name")
+    return Input(f"{path}:{name}", chosen)
 
 
 def _slots(path: str, data: bytes) -> Input:

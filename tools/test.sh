@@ -11,6 +11,7 @@ have busybox || missing="$missing busybox-static"
 have mkfs.ext4 || [ -x /sbin/mkfs.ext4 ] || missing="$missing e2fsprogs"
 have llvm-mc-19 || missing="$missing llvm-19"
 have bpftool || missing="$missing bpftool"
+[ -e /usr/include/bpf/libbpf.h ] || missing="$missing libbpf-dev"
 have gpg || missing="$missing gnupg"
 have xz || missing="$missing xz-utils"
 if [ -n "$missing" ]; then

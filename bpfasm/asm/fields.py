@@ -92,13 +92,11 @@ class Known(Symbol):
         number = self.number(target)
         if number is None:
             return None
-        if insn.code == LD_IMM64:
-            return insn.replace(imm=_signed(number, 32), imm2=_signed(number >> 32, 32))
-        if not fits(number, insn, slot):
+        if insn.code != LD_IMM64 and not fits(number, insn, slot):
             from bpfasm.asm.fields_refused import too_large
 
             raise too_large(self, number, insn, slot)
-        return insn.replace(**{slot: _signed(number, 32) if slot == "imm" else number})
+        return with_number(insn, slot, number)
 
     def missing(self, insn: Insn, target: Target) -> Exception:
         """Return the error that says what the target has instead."""
@@ -314,6 +312,13 @@ def _types(target: Target) -> Any:
     """Yield the types of the target, and of its modules where it comes to them."""
     yield target.btf
     yield from target.modules
+
+
+def with_number(insn: Insn, slot: str, number: int) -> Insn:
+    """Return an instruction with a number in one of its fields, or in the 64 bits of BPF_LD_IMM64."""
+    if insn.code == LD_IMM64:
+        return insn.replace(imm=_signed(number, 32), imm2=_signed(number >> 32, 32))
+    return insn.replace(**{slot: _signed(number, 32) if slot == "imm" else number})
 
 
 def fits(number: int, insn: Insn, slot: str) -> bool:

@@ -51,6 +51,15 @@ class Kfunc(Symbol):
             ) from None
         return insn.replace(off=off, imm=imm)
 
+    def missing(self, insn: Insn, target: Target) -> LinkError:
+        """Return the error for a call that is reached all the same."""
+        return LinkError(
+            f"the target has no kernel function {self.name}",
+            "ask for it before the call, if (bpf_ksym_exists(...)), or run it on a kernel that has it",
+            source=insn.source,
+            rule="kfunc-unknown",
+        )
+
     def asked(self, others: Iterable[Symbol]) -> bool:
         """Tell whether the program can do without, as the verifier will see."""
         return self.weak

@@ -139,13 +139,21 @@ def sections(variables: Iterable[Global], values: dict[Global, Any] | None = Non
 
     ``values`` are what they hold at first, where it is not what they were declared with.
     """
-    found: dict[str, list[tuple[Global, int]]] = {}
+    found: dict[str, list[Global]] = {}
     for variable in variables:
-        places = found.setdefault(variable.section, [])
-        end = places[-1][1] + places[-1][0].size if places else 0
+        found.setdefault(variable.section, []).append(variable)
+    return tuple(_map(Section(name, laid_out(each)), values or {}) for name, each in found.items())
+
+
+def laid_out(variables: Iterable[Global]) -> tuple[tuple[Global, int], ...]:
+    """Return the offset of each variable in a section that has them all."""
+    places: list[tuple[Global, int]] = []
+    end = 0
+    for variable in variables:
         align = getattr(variable.type, "align", 8)
         places.append((variable, -(-end // align) * align))
-    return tuple(_map(Section(name, tuple(places)), values or {}) for name, places in found.items())
+        end = places[-1][1] + variable.size
+    return tuple(places)
 
 
 def _map(section: Section, values: dict[Global, Any]) -> MapSpec:

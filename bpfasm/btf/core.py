@@ -27,7 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from bpfasm.btf.read import Btf, BtfType
+    from bpfasm.btf.read import Btf, BtfType, Member
 
 FIELD_KINDS = range(uapi.BPF_CORE_FIELD_BYTE_OFFSET, uapi.BPF_CORE_FIELD_RSHIFT_U64 + 1)
 TYPE_KINDS = (
@@ -42,13 +42,13 @@ ENUM_KINDS = (uapi.BPF_CORE_ENUMVAL_EXISTS, uapi.BPF_CORE_ENUMVAL_VALUE)
 COMPOSITE = (kinds.BTF_KIND_STRUCT, kinds.BTF_KIND_UNION)
 ENUM = (kinds.BTF_KIND_ENUM, kinds.BTF_KIND_ENUM64)
 
+_STRUCT, _UNION, _TYPEDEF = (kinds.BTF_KIND_STRUCT,), (kinds.BTF_KIND_UNION,), (kinds.BTF_KIND_TYPEDEF,)
+
 #: The kinds that a name without a local type may be of, the likelier ones first: the first that has the name counts.
 _NAMED = {
-    **dict.fromkeys(FIELD_KINDS, (COMPOSITE, (kinds.BTF_KIND_TYPEDEF,))),
-    **dict.fromkeys(
-        TYPE_KINDS, (COMPOSITE, ENUM, (kinds.BTF_KIND_TYPEDEF,), (kinds.BTF_KIND_INT,), (kinds.BTF_KIND_FLOAT,))
-    ),
-    **dict.fromkeys(ENUM_KINDS, (ENUM, (kinds.BTF_KIND_TYPEDEF,))),
+    **dict.fromkeys(FIELD_KINDS, (_STRUCT, _UNION, _TYPEDEF)),
+    **dict.fromkeys(TYPE_KINDS, (_STRUCT, _UNION, ENUM, _TYPEDEF, (kinds.BTF_KIND_INT,), (kinds.BTF_KIND_FLOAT,))),
+    **dict.fromkeys(ENUM_KINDS, (ENUM, _TYPEDEF)),
 }
 #: What a word before a name narrows it to, as in C.
 _WORDS = {"struct": (kinds.BTF_KIND_STRUCT,), "union": (kinds.BTF_KIND_UNION,), "enum": ENUM}
@@ -273,12 +273,15 @@ def _value(number: Number | None) -> int | None:
 
 
 def _candidates(sought: Sought, targets: Iterable[Btf]) -> list[tuple[Btf, int]]:
-    """Return the types that have the name, flavours (``name___x``) left out of it, in the first BTF that has one."""
+    """Return the types that have the name, in the first BTF that has one; else those that are a flavour of it.
+
+    libbpf takes both at once. No kernel has flavours, and to look for them takes as long as all the rest.
+    """
     if not sought.root:
         return []
     for btf in targets:
         for group in sought.kinds:
-            cands = [(btf, id) for id in flavored(btf, sought.root, group)]
+            cands = [(btf, id) for id in btf.find(sought.root, *group) or flavored(btf, sought.root, group)]
             if cands:
                 return cands
     return []
@@ -304,50 +307,59 @@ def match(sought: Sought, btf: Btf, id: int) -> Found | None:
 
 
 def _field(sought: Sought, btf: Btf, root: int) -> Found | None:
-    found = Found(btf, root, root, 8 * sought.first * btf.size_of(root), element=True, path=(sought.first,))
+    local = sought.local.btf if sought.local else None
+    type, bits, element = root, 0, True
+    offset = 8 * sought.first * btf.size_of(root) if sought.first else 0
+    path = [sought.first]
     last = False  # the last member of its struct, which may be an array without a length
     for step in sought.steps:
-        outer = btf.resolve(found.type)
+        outer, kind = btf.past_names(type)
         if step.name:
-            way = _member(outer, btf, step, sought.local.btf if sought.local else None, set(), 0)
+            way = _member(outer, kind, btf, step, local, set(), 0)
             if way is None:
                 return None
-            offset = found.offset + sum(holder.members[index].offset for holder, index in way)
-            holder, index = way[-1]
-            member, last = holder.members[index], index == len(holder.members) - 1
-            path = found.path + tuple(index for _, index in way)
-            found = Found(btf, root, member.type, offset, member.bits, path=path)
+            for index, member, last in way:  # noqa: B007
+                offset += member.offset
+                path.append(index)
+            type, bits, element = member.type, member.bits, False
         else:
-            if outer.kind != kinds.BTF_KIND_ARRAY:
+            if kind != kinds.BTF_KIND_ARRAY:
                 return None
-            open = not outer.detail and last and not found.element
-            if step.index >= outer.detail and not open:
+            array = btf.type(outer)
+            open = not array.detail and last and not element
+            if step.index >= array.detail and not open:
                 return None
-            offset = found.offset + 8 * step.index * btf.size_of(outer.type)
-            found = Found(btf, root, outer.type, offset, element=True, path=(*found.path, step.index))
-        if len(found.path) > MOST_STEPS:
+            type, bits, element = array.type, 0, True
+            offset += 8 * step.index * btf.size_of(type)
+            path.append(step.index)
+        if len(path) > MOST_STEPS:
             raise LinkError(
                 f"the way to {sought} is too long", "the target's types are nested too deep", rule="core-path"
             )
-    return found
+    return Found(btf, root, type, offset, bits, element, path=tuple(path))
 
 
 def _member(
-    outer: BtfType, btf: Btf, step: Step, local: Btf | None, seen: set[int], depth: int
-) -> list[tuple[BtfType, int]] | None:
-    """Return the members that lead to a name, through unnamed structs and unions. (bpf_core_match_member())"""
-    if outer.kind not in COMPOSITE or outer.id in seen or depth > MOST_DEEP:
+    outer: int, kind: int, btf: Btf, step: Step, local: Btf | None, seen: set[int], depth: int
+) -> list[tuple[int, Member, bool]] | None:
+    """Return the members that lead to a name, through unnamed structs and unions: index, member, whether the last.
+
+    (bpf_core_match_member())
+    """
+    if kind not in COMPOSITE or outer in seen or depth > MOST_DEEP:
         return None
-    seen.add(outer.id)
-    for index, member in enumerate(outer.members):
+    seen.add(outer)
+    count, members = btf.members_of(outer, step.name)
+    for index, member in members:
+        here = (index, member, index == count - 1)
         if not member.name:
-            way = _member(btf.resolve(member.type), btf, step, local, seen, depth + 1)
+            way = _member(*btf.past_names(member.type), btf, step, local, seen, depth + 1)
             if way:
-                return [(outer, index), *way]
-        elif member.name == step.name:
-            if local and step.type and not fields_compatible(local, step.type, btf, member.type):
-                return None
-            return [(outer, index)]
+                return [here, *way]
+        elif local and step.type and not fields_compatible(local, step.type, btf, member.type):
+            return None
+        else:
+            return [here]
     return None
 
 

@@ -36,7 +36,7 @@ def essential(name: str) -> str:
 def flavored(btf: Btf, name: str, kinds: tuple[int, ...]) -> list[int]:
     """Return the ids of the types of some kinds that have a name, whatever their flavour."""
     names = {each for each in btf.flavors(name) if essential(each) == name}
-    return sorted(id for each in names for kind in kinds for id in btf.find(each, kind))
+    return sorted(id for each in names for id in btf.find(each, *kinds))
 
 
 def same_kind(kind: int) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 #: Each verb: the module and function that runs it, and what it is for.
 VERBS = {
     "asm": ("bpfasm.cli.asm", "asm", "turn macros or hex into bytes, hex, kernel text"),
+    "embed": ("bpfasm.cli.embed", "main", "write a Python module that carries an object"),
     "disasm": ("bpfasm.cli.asm", "disasm", "show bytes as the kernel's text, macros, JSON"),
     "prog": ("bpfasm.cli.prog", "main", "list and dump the programs in the kernel"),
     "map": ("bpfasm.cli.map", "main", "list and dump the maps in the kernel"),

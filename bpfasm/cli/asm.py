@@ -8,6 +8,7 @@ import sys
 from bpfasm import inputs
 from bpfasm.asm import assemble, link
 from bpfasm.asm.syntax import hexdump
+from bpfasm.cli import object_options as objects
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.isa.insn import SLOT_BYTES, Insn
 from bpfasm.views import documents
@@ -27,17 +28,23 @@ def asm(argv: list[str]) -> int:
     """Run ``bpfasm asm``."""
     parser = _parser(
         "asm",
-        "Turn INPUT into bytes: hex digits, 16 a slot, or raw; or show it as kernel text or macros.",
+        "Turn INPUT into bytes: hex digits, 16 a slot, or raw; or into an object file (elf) with its maps, which\n"
+        "libbpf and bpftool load; or show it as kernel text or macros.",
         """
-  bpfasm asm examples/chowncount.py:chowncount
+  bpfasm asm examples/chowncount.py:percpu --to elf --out chowncount.o
   echo b700000000000000 9500000000000000 | bpfasm asm - --to kernel
 """,
         "hex",
+        ("elf",),
     )
+    objects.add_options(parser)
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
     given.whole()
-    _write(given, args)
+    if args.to == "elf" and not args.json:
+        write(objects.written(given, args), args.out)
+    else:
+        _write(given, args)
     return 0
 
 
@@ -61,17 +68,20 @@ def disasm(argv: list[str]) -> int:
     return 0
 
 
-def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
+def _parser(verb: str, what: str, examples: str, default: str, more: tuple[str, ...] = ()) -> Parser:
     parser = Parser(verb, what, examples)
     parser.add_argument(
         "input",
         metavar="INPUT",
-        help="FILE.py[:NAME], hex digits, raw bytes, - (standard input), id:N, tag:HEX, name:NAME, pinned:PATH",
+        help="FILE.py[:NAME], FILE.o[:NAME], FILE.o:SECTION, hex digits, raw bytes, - (standard input), id:N, "
+        "tag:HEX, name:NAME, pinned:PATH",
     )
     parser.add_argument(
         "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
     )
-    parser.add_argument("--to", choices=FORMATS, default=default, help=f"what to print (default: {default})")
+    parser.add_argument(
+        "--to", choices=(*FORMATS, *more), default=default, help=f"what to print (default: {default})"
+    )
     parser.add_argument("--bytes", action="store_true", help="show each instruction's bytes before its text")
     add_output(parser)
     return parser

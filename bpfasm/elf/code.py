@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bpfasm.btf.core import Sought
     from bpfasm.btf.read import Btf
     from bpfasm.elf.ext import CodeInfo, CoreRecord
     from bpfasm.elf.read import Elf, Section, Symbol
@@ -79,7 +80,8 @@ class Code:
         self._sections: dict[int, tuple[list[int], list[Insn]]] = {}
         self._subprogs: dict[Function, Subprog] = {}
         self._reading: list[Function] = []
-        self._names: dict[str, Function] = {}
+        self._names: dict[str, int] = {}
+        self._sought: dict[tuple[int, int, str], Sought] = {}
         self.functions = _functions(file, self.broken)
         self._starts = {(each.section, each.start): each for each in self.functions}
 
@@ -119,10 +121,8 @@ class Code:
         if function is None:
             raise self.broken(f"no function begins at slot {start} of {self._file.sections[section].name}")
         if function not in self._subprogs:
-            name, number = function.name, 1
-            while self._names.setdefault(name, function) != function:
-                number += 1
-                name = f"{function.name}_{number}"
+            number = self._names[function.name] = self._names.get(function.name, 0) + 1
+            name = function.name if number == 1 else f"{function.name}_{number}"
             self._subprogs[function] = Subprog(name, self.body(function), self.type_of(function))
         return self._subprogs[function]
 
@@ -170,7 +170,7 @@ class Code:
 
     def _with_core(self, insn: Insn, record: CoreRecord) -> Insn:
         assert self._btf
-        return operand_of(self._btf, record, insn)
+        return operand_of(self._btf, record, insn, self._sought)
 
     def _relocate(self, section: Section, pcs: list[int], insns: list[Insn]) -> None:
         """Put the operands of relocations into the instructions; functions are left as where they begin."""

@@ -5,8 +5,9 @@ The compiler has put its own number there. It stays visible as ``local``, and is
 
 from __future__ import annotations
 
+from bpfasm.asm.fields import Core
 from bpfasm.asm.symbols import Symbol
-from bpfasm.btf.core import measure, recorded, resolve
+from bpfasm.btf.core import ENUM_KINDS, measure, recorded, resolve
 from bpfasm.errors import DecodeError, LinkError
 from bpfasm.isa.insn import LD_IMM64
 from bpfasm.uapi import bpf, bpf_common, btf as kinds
@@ -99,17 +100,30 @@ class Recorded(Symbol):
         """Tell that a program can do without: the compiler knows which code is reached, and so does the verifier."""
         return True
 
+    def _core(self) -> Core:
+        """Return the operand by which a program in Python asks for it."""
+        sought = self.sought
+        if sought.kind in ENUM_KINDS:
+            return Core(sought.kind, sought.root, sought.steps[0].name)
+        path = "".join(f".{step.name}" if step.name else f"[{step.index}]" for step in sought.steps)
+        return Core(sought.kind, sought.root + (f"[{sought.first}]" if sought.first else ""), path.removeprefix("."))
+
     def __str__(self) -> str:
-        return self.title
+        return str(self._core())
 
     def __repr__(self) -> str:
-        return f"<core {self.title}>"
+        return repr(self._core())
 
 
-def operand_of(btf: Btf, record: CoreRecord, insn: Insn) -> Insn:
-    """Return an instruction with what its record asks for in the slot that holds the number. Raises DecodeError."""
-    sought = recorded(btf, record.kind, record.type, record.access)
-    kind = insn.code & 7
+def operand_of(btf: Btf, record: CoreRecord, insn: Insn, known: dict[tuple[int, int, str], Sought]) -> Insn:
+    """Return an instruction with what its record asks for in the slot that holds the number. Raises DecodeError.
+
+    What was asked for before is ``known``: the same fields are read again and again.
+    """
+    key = record.kind, record.type, record.access
+    if key not in known:
+        known[key] = recorded(btf, *key)
+    sought, kind = known[key], insn.code & 7
     if insn.code == LD_IMM64:
         whole = (insn.imm & 0xFFFFFFFF) | (insn.imm2 & 0xFFFFFFFF) << 32
         return insn.replace(imm=Recorded(sought, whole))

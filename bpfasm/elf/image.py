@@ -67,7 +67,7 @@ def image_map(prefix: str, image: Image, *, const: bool, types: MapTypes | None)
 def map_name(prefix: str, section: str) -> str:
     """Return what the map of a section is called: the object's name, as far as there is room, and its own.
 
-    It is what libbpf calls it, by which bpftool and others know it. A section with a dot in its own name goes without.
+    It is what libbpf calls it, by which bpftool and others know it. A name with two dots goes without the object's.
     """
     if "." not in section[1:]:
         section = section[: NAME_MAX + 1]
@@ -80,24 +80,25 @@ def plain_name(name: str) -> str:
     return "".join(c if c in "._" or (c.isascii() and c.isalnum()) else "_" for c in name)[:NAME_MAX]
 
 
-def variables(btf: Btf, rows: Iterable[tuple[str, int, int]], length: int, *, const: bool) -> tuple[Any, ...]:
+def variables(
+    btf: Btf, rows: Iterable[tuple[str, int, int]], length: int, *, const: bool
+) -> tuple[tuple[Global, int], ...]:
     """Return the variables of a section, each a ``Global`` and its offset: from (name, type, offset) of each.
 
     What has no name in C, or no bytes in the section, is left out; a second of one name is ``NAME_2``.
     """
     found: list[tuple[Global, int]] = []
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
+    known: dict[int, Any] = {}
     for name, type, offset in rows:
         try:
-            kind = type_of(btf, type)
-            number = 1
-            while (own := name if number == 1 else f"{name}_{number}") in seen:
-                number += 1
-            variable = Global(own, kind, const=const)
+            kind = type_of(btf, type, known)
+            number = seen.get(name, 0) + 1
+            variable = Global(name if number == 1 else f"{name}_{number}", kind, const=const)
         except BpfasmError:
             continue
         if offset + variable.size <= length:
-            seen.add(own)
+            seen[name] = number
             found.append((variable, offset))
     return tuple(found)
 

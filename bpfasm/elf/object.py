@@ -11,7 +11,7 @@ import os
 from bpfasm.asm.attach import kprobe, kretprobe, raw_tracepoint
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
-from bpfasm.asm.maps import MapSpec
+from bpfasm.asm.maps import NAME_MAX, MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.btf.core_types import essential
 from bpfasm.btf.read import Btf
@@ -225,7 +225,8 @@ class _Reader:
         for spec in maps.values():
             number = taken[spec.name] = taken.get(spec.name, 0) + 1
             if number > 1:
-                spec._set(name=f"{spec.name[:12]}_{number}")
+                more = f"_{number}"
+                spec._set(name=spec.name[: NAME_MAX - len(more)] + more)
         return maps
 
     # Code
@@ -317,12 +318,8 @@ class _Reader:
         section = self.file.section(".maps")
         if section is None:
             return
-        starts = {
-            (each.section, each.start): program
-            for each in self.code.functions
-            for program in programs
-            if program.name == each.name
-        }
+        named = {each.name: each for each in programs}
+        starts = {(each.section, each.start): named.get(each.name) for each in self.code.functions}
         places: list[tuple[int, int, Any]] = []
         for offset, symbol, addend in self._addresses(section):
             at = symbol.value + addend

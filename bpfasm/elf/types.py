@@ -74,8 +74,19 @@ class Typed(Type["Any"]):
         return hash((self.name, self.format))
 
 
-def type_of(btf: Btf, id: int) -> Any:
-    """Return the type of the notation for one of BTF; 0 for one without bytes. Raises DecodeError."""
+def type_of(btf: Btf, id: int, known: dict[int, Any] | None = None) -> Any:
+    """Return the type of the notation for one of BTF; 0 for one without bytes. Raises DecodeError.
+
+    ``known`` has those that were asked for before.
+    """
+    if known is None:
+        return _type_of(btf, id)
+    if id not in known:
+        known[id] = _type_of(btf, id)
+    return known[id]
+
+
+def _type_of(btf: Btf, id: int) -> Any:
     found = btf.resolve(id)
     size = btf.size_of(id)
     if size > _MOST_BYTES:

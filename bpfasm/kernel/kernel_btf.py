@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bpfasm.btf.read import Blob
+
 #: Where the kernel shows its types, a file for itself and one for each module.
 FILES = "/sys/kernel/btf"
 
@@ -32,8 +34,7 @@ def vmlinux() -> Btf:
     """Return the kernel's types; read once a process. Raises FeatureMissing where it does not show them."""
     if not _vmlinux:
         try:
-            with open(f"{FILES}/vmlinux", "rb") as file:
-                _vmlinux.append(Btf(file.read()))
+            _vmlinux.append(Btf(contents(f"{FILES}/vmlinux"), unique=True))
         except OSError:
             raise FeatureMissing(
                 f"this kernel ({system.release()}) has no BTF: it is built without CONFIG_DEBUG_INFO_BTF, "
@@ -44,10 +45,23 @@ def vmlinux() -> Btf:
     return _vmlinux[0]
 
 
+def contents(path: str) -> Blob:
+    """Return the bytes of a file of types. Raises OSError.
+
+    Each read(2) of such a file gives 4096 bytes. From 6.16 on it can be mapped: what is not looked at is not read.
+    """
+    from mmap import MAP_PRIVATE, PROT_READ, mmap
+
+    with open(path, "rb") as file:
+        try:
+            return mmap(file.fileno(), 0, MAP_PRIVATE, PROT_READ)
+        except (OSError, ValueError):
+            return file.read()
+
+
 def module(name: str) -> Btf:
     """Return the types of a module that is loaded, on top of the kernel's. Raises OSError where there is none."""
-    with open(f"{FILES}/{name}", "rb") as file:
-        return Btf(file.read(), vmlinux())
+    return Btf(contents(f"{FILES}/{name}"), vmlinux(), unique=True)
 
 
 def modules() -> list[str]:

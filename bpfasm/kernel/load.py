@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.gather import Gathered, refers
 from bpfasm.asm.linker import Target
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
@@ -9,7 +10,6 @@ from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import Global, Section
 from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.gather import Gathered, refers
 from bpfasm.kernel.maps import LoadedMap
 from bpfasm.kernel.programs import LoadedProgram, load_program
 from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG, BPF_MAP_TYPE_PERF_EVENT_ARRAY

@@ -7,7 +7,7 @@ from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPER
 
 from bpfasm.asm.linker import link
 from bpfasm.asm.prog_types import TYPES, smallest
-from bpfasm.errors import FeatureMissing, KernelError, VerifierError
+from bpfasm.errors import BpfasmError, FeatureMissing, KernelError, VerifierError
 from bpfasm.kernel.privilege import UNPRIVILEGED_TYPES, lacking, needs_of_program, not_permitted, unprivileged
 from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.linker import Linked
     from bpfasm.asm.prog_types import ProgType
     from bpfasm.asm.program import Program
-    from bpfasm.errors import BpfasmError, Source
+    from bpfasm.errors import Source
     from bpfasm.kernel.verdict import Verdict
 
 #: More slots than these are refused before the verifier looks (BPF_COMPLEXITY_LIMIT_INSNS, BPF_MAXINSNS).
@@ -61,6 +61,9 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     do = f"its whole log has {len(verdict.log.splitlines())} lines: except VerifierError as error: print(error.log)"
     if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
         do = "the kernel is locked down (confidentiality mode): nobody reads its memory; boot with lockdown=integrity"
+    lack = _lack(linked, pc)
+    if lack is not None:
+        said, do, at = f"it gets to what is not there: {lack.what}", lack.do, f", at slot {pc}"
     return VerifierError(
         verdict.errno,
         f"the verifier refused {program.name}: {said}{at}",
@@ -69,8 +72,21 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         program=program,
         pc=pc,
         source=source_at(linked, pc),
-        rule="refused",
+        rule=lack.rule if lack is not None else "refused",
     )
+
+
+def _lack(linked: Linked, pc: int | None) -> BpfasmError | None:
+    """Return what the instruction at a slot needs and this kernel lacks: another stands in its place there."""
+    from bpfasm.asm.linker import Target
+    from bpfasm.kernel.kernel_btf import Modules, vmlinux
+
+    for slot, operand, _ in linked.missing:
+        insn = linked.insn_at(slot)
+        if slot == pc and insn is not None:
+            error = operand.missing(insn, Target(btf=vmlinux(), modules=Modules()))
+            return error if isinstance(error, BpfasmError) else None
+    return None
 
 
 def _no_instruction(linked: Linked) -> int | None:

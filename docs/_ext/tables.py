@@ -140,10 +140,35 @@ class MapTypes(Table):
         return f"{op.removesuffix('_batch')} ({since})" if since else op.removesuffix("_batch")
 
 
+class SectionNames(Table):
+    """What the names of an object's sections say."""
+
+    header = ("section", "type", "attach type", "flags", "behind the /")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each name."""
+        from bpfasm.elf.sections import ROWS
+        from bpfasm.uapi import bpf, names
+
+        types, attach = names(bpf, "bpf_prog_type"), names(bpf, "bpf_attach_type")
+        flags = {bpf.BPF_F_SLEEPABLE: "BPF_F_SLEEPABLE", bpf.BPF_F_XDP_HAS_FRAGS: "BPF_F_XDP_HAS_FRAGS"}
+        return [
+            (
+                code(row.name),
+                code(types[row.type].removeprefix("BPF_PROG_TYPE_")),
+                code(attach[row.attach_type]) if row.attach_type else "",
+                code(flags.get(row.flags, "")),
+                row.target,
+            )
+            for row in ROWS
+        ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive("forms", Forms)
     app.add_directive("map-types", MapTypes)
     app.add_directive("verbs", Verbs)
+    app.add_directive("section-names", SectionNames)
     app.add_directive("prog-types", ProgTypes)
     return {"parallel_read_safe": True}

@@ -218,7 +218,7 @@ def test_a_wrong_file_gives_two_lines(tmp_path, verb, case):
         (["asm", "-"], "", 2, "error: - is empty [input-empty]"),
         (["asm", "nothing.hex"], "", 2, "error: nothing.hex: No such file or directory [input-file]"),
         (["asm"], "", 2, "error: the following arguments are required: INPUT [usage]"),
-        (["asm", "-", "--to", "elf"], "", 2, "error: argument --to: invalid choice: 'elf'"),
+        (["disasm", "-", "--to", "elf"], "", 2, "error: argument --to: invalid choice: 'elf'"),
         (["assm", "-"], "", 2, "error: there is no verb 'assm' [no-verb]"),
         (["asm", "examples/chowncount.py"], "", 2, "error: examples/chowncount.py has 3 programs: seed, chowncount"),
         (["asm", "examples/chowncount.py:x"], "", 2, "error: examples/chowncount.py has no program x [input-name]"),

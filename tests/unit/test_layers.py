@@ -26,6 +26,8 @@ SAME_LEVEL = {
     ("elf", "asm"),
     ("elf", "btf"),
     ("__main__", "cli"),
+    ("elf", "asm"),
+    ("elf", "btf"),
     ("testing", "place"),
 }
 

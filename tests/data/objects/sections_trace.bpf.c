@@ -1,0 +1,33 @@
+/* A program for each name of a section: what is attached to functions, tracepoints and probes. */
+#include "house.h"
+
+#define EMPTY(name, section) SEC(section) int name##_(void *ctx) { return 0; }
+
+EMPTY(kprobe, "kprobe/do_nanosleep")
+EMPTY(kprobe_offset, "kprobe/do_nanosleep+0x0")
+EMPTY(kretprobe, "kretprobe/do_nanosleep")
+EMPTY(ksyscall, "ksyscall/nanosleep")
+EMPTY(kretsyscall, "kretsyscall/nanosleep")
+EMPTY(kprobe_multi, "kprobe.multi/do_nano*")
+EMPTY(kretprobe_multi, "kretprobe.multi/do_nano*")
+EMPTY(uprobe, "uprobe//bin/sh:main")
+EMPTY(uprobe_s, "uprobe.s//bin/sh:main")
+EMPTY(uretprobe, "uretprobe//bin/sh:main")
+EMPTY(uretprobe_s, "uretprobe.s//bin/sh:main")
+EMPTY(usdt, "usdt//bin/sh:a:b")
+EMPTY(tracepoint, "tracepoint/syscalls/sys_enter_nanosleep")
+EMPTY(tp, "tp/syscalls/sys_enter_nanosleep")
+EMPTY(raw_tracepoint, "raw_tracepoint/sys_enter")
+EMPTY(raw_tp, "raw_tp/sys_enter")
+EMPTY(raw_tp_w, "raw_tp.w/nbd_send_request")
+EMPTY(perf_event, "perf_event")
+EMPTY(tp_btf, "tp_btf/sched_switch")
+EMPTY(fentry, "fentry/do_nanosleep")
+EMPTY(fexit, "fexit/do_nanosleep")
+EMPTY(fmod_ret, "fmod_ret/security_file_open")
+EMPTY(lsm, "lsm/file_open")
+EMPTY(lsm_s, "lsm.s/file_open")
+EMPTY(lsm_cgroup, "lsm_cgroup/socket_bind")
+EMPTY(iter, "iter/task")
+EMPTY(syscall, "syscall")
+EMPTY(manual, "?kprobe/do_nanosleep")
