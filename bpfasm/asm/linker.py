@@ -200,8 +200,8 @@ class _Body:
     ``insns`` and their slots.
     """
 
-    def __init__(self, name: str, items: Sequence[Item], start: int) -> None:
-        self.name = name
+    def __init__(self, function: Program | Subprog, start: int) -> None:
+        self.function, self.name, items = function, function.name, function.insns
         self.start = self.end = start
         self.labels: dict[str | Label, int] = {}
         self.symbolic: list[tuple[int, int]] = []
@@ -241,7 +241,7 @@ def _bodies(program: Program) -> list[_Body]:
     found: dict[str, Program | Subprog] = {program.name: program}
     bodies: list[_Body] = []
     for name in (order := [program.name]):
-        bodies.append(_Body(name, found[name].insns, bodies[-1].end if bodies else 0))
+        bodies.append(_Body(found[name], bodies[-1].end if bodies else 0))
         for number, _ in bodies[-1].symbolic:
             insn = bodies[-1].insns[number]
             sub = insn.imm
@@ -257,6 +257,11 @@ def _bodies(program: Program) -> list[_Body]:
             if sub.name not in order:
                 order.append(sub.name)
     return bodies
+
+
+def functions_of(program: Program) -> list[Program | Subprog]:
+    """Return a program and its subprograms, each once, in order of first use."""
+    return [body.function for body in _bodies(program)]
 
 
 def _distance(insn: Insn, target: str | Label, pc: int, body: _Body, *, bits: int) -> int:
