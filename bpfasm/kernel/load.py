@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Self, overload
 
-    from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
@@ -144,7 +143,7 @@ class Loaded:
             return [self[each] if isinstance(each, Program | MapSpec) else each for each in initial]
         return {key: self[each] if isinstance(each, Program | MapSpec) else each for key, each in initial.items()}
 
-    def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
+    def attach(self, mode: str = "auto") -> tuple[Link, ...]:
         """Attach every program that says where, and is not attached yet: all or none. Return the new links.
 
         They are kept, and closed with the rest. ``mode`` is that of ``bpfasm.kernel.attach.attach()``.
@@ -161,7 +160,8 @@ class Loaded:
         links: list[Link] = []
         try:
             for each in todo:
-                links.append(attach(each, mode=mode))
+                place = each.program.attach
+                links.append(attach(each, place.among(self) if place and place.maps() else None, mode))
                 self.links = before + tuple(links)
         except BaseException:
             _close(links)

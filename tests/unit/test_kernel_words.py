@@ -13,8 +13,9 @@ if sys.platform != "linux":
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
-from bpfasm.kernel.kprobe import symbols_of
+from bpfasm.kernel import maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
+from bpfasm.kernel.links import kprobe_refused, tracepoint_refused
+from bpfasm.kernel.links.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
 from bpfasm.kernel.verdict import Verdict
@@ -513,6 +514,30 @@ def test_kprobes_that_are_not_permitted(machine, monkeypatch):
     monkeypatch.setattr(system, "perf_event_paranoid", lambda: 3)
     error = kprobe_refused.refusal(kprobe("vfs_read"), errno.EACCES)
     assert error.what == ("attaching kprobe vfs_read: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN")
+
+
+def test_a_maxactive_that_the_mechanism_does_not_take():
+    error = kprobe_refused.no_maxactive(kretprobe("vfs_read", maxactive=9), "link")
+    assert error.report().splitlines() == [
+        "error: kretprobe vfs_read has a maxactive, which mode='link' does not take [kprobe-maxactive]",
+        'leave it out, or attach with mode="tracefs" or "auto"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "do"), [(errno.ENOENT, "this event cannot be opened by perf"), (errno.EIO, "dmesg may tell more")]
+)
+def test_why_a_tracepoint_was_not_opened(number, do):
+    error = tracepoint_refused.refusal("sched:sched_switch", number)
+    assert (error.errno, error.rule) == (number, "attach-refused")
+    assert error.do.startswith(do)
+
+
+def test_kernels_without_tracefs(monkeypatch):
+    monkeypatch.setattr(system, "read", lambda path: "nodev\tsysfs\n")
+    assert tracepoint_refused.no_tracefs().what == "this kernel is built without tracefs (CONFIG_TRACING)"
+    monkeypatch.setattr(system, "read", lambda path: "nodev\ttracefs\n")
+    assert tracepoint_refused.no_tracefs().what.startswith("tracefs is not mounted here")
 
 
 def test_kernels_without_kprobes(monkeypatch):
