@@ -10,6 +10,15 @@
 from bpfasm.asm.arrays import array as array
 from bpfasm.asm.attach import *
 from bpfasm.asm.variables import Global as Global
+from bpfasm.asm.fields import (
+    enum_exists as enum_exists,
+    enum_value as enum_value,
+    field as field,
+    first_of as first_of,
+    type_exists as type_exists,
+    type_id as type_id,
+    type_size as type_size,
+)
 from bpfasm.asm.kfunc import Kfunc as Kfunc, kfunc as kfunc
 from bpfasm.asm.linker import (
     Assembled as Assembled,
@@ -92,4 +101,5 @@ if not TYPE_CHECKING:
     _LOWER = "kfunc assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
     _LOWER += [name for name in _places if name[0].islower()]
     _LOWER += "array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
+    _LOWER += "field first_of type_size type_exists type_id enum_value enum_exists".split()
     __all__ = _LOWER + [name for name in list(globals()) if name[0].isupper() and name != "TYPE_CHECKING"]

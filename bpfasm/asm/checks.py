@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sys import _getframe
 
-from bpfasm.asm.symbols import Label
+from bpfasm.asm.symbols import Label, Symbol
 from bpfasm.errors import OperandError
 from bpfasm.isa.operands import REGS, AluOp, JmpOp, Reg, Size
 from bpfasm.isa.where import source_of
@@ -149,9 +149,14 @@ def one_of(slot: str, value: int, allowed: tuple[int, ...], why: str) -> int:
     Call().refuse(f"{described(value)}, and the {slot} slot takes {shown}", why, "not-allowed-here")
 
 
+def symbolic(value: Any) -> bool:
+    """Tell an operand that becomes a number when the program is linked: an offset of a field, a value of an enum."""
+    return isinstance(value, Symbol) and value.numeric
+
+
 def imm32(imm: Any) -> Any:
     """Check the immediate of an operation on 32 bits: 0x80000000 to 0xffffffff mean the bits they show."""
-    if imm.__class__ is int and S32_MIN <= imm <= S32_MAX:
+    if (imm.__class__ is int and S32_MIN <= imm <= S32_MAX) or symbolic(imm):
         return imm
     number = number_in(imm, "imm")
     if S32_MIN <= number <= U32_MAX:
@@ -161,7 +166,7 @@ def imm32(imm: Any) -> Any:
 
 def simm32(imm: Any) -> Any:
     """Check the immediate of an operation on 64 bits, which extends its sign."""
-    if imm.__class__ is int and S32_MIN <= imm <= S32_MAX:
+    if (imm.__class__ is int and S32_MIN <= imm <= S32_MAX) or symbolic(imm):
         return imm
     number = number_in(imm, "imm")
     if S32_MIN <= number <= S32_MAX:
@@ -178,8 +183,10 @@ def simm32(imm: Any) -> Any:
     call.refuse(f"{number:#x} does not fit the 32-bit immediate", "load it with BPF_LD_IMM64", "imm-range")
 
 
-def imm64(imm: Any) -> tuple[int, int]:
+def imm64(imm: Any) -> tuple[Any, int]:
     """Check a 64-bit immediate; return its two halves as the signed numbers the slots hold."""
+    if symbolic(imm):
+        return imm, 0
     number = number_in(imm, "imm")
     if not S64_MIN <= number <= U64_MAX:
         Call().refuse(f"{number:#x} does not fit 64 bits", "split it, or keep it in a map", "imm-range")
@@ -189,7 +196,7 @@ def imm64(imm: Any) -> tuple[int, int]:
 
 def off16(off: Any) -> Any:
     """Check a byte offset to a base register."""
-    if off.__class__ is int and S16_MIN <= off <= S16_MAX:
+    if (off.__class__ is int and S16_MIN <= off <= S16_MAX) or symbolic(off):
         return off
     if isinstance(off, str | Label):
         Call().refuse(

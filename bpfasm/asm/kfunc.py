@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from bpfasm.errors import OperandError
+from bpfasm.asm.symbols import Symbol
+from bpfasm.errors import LinkError, OperandError
 from bpfasm.isa.where import outside
-from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.linker import Target
+    from bpfasm.isa.insn import Insn
 
 
-class Kfunc(Value):
+class Kfunc(Symbol):
     """A function of the kernel, or of one of its ``module``s where that is named; without, all are searched."""
+
+    word = "kernel function"
+    told = "kfuncs"
 
     name: str
     module: str = ""
@@ -21,6 +29,19 @@ class Kfunc(Value):
                 source=outside(),
                 rule="kfunc-name",
             )
+
+    def filled(self, insn: Insn, slot: str, target: Target) -> Insn:
+        """Return the call with the function's BTF id, and the index of its module."""
+        try:
+            off, imm = (target.kfuncs or {})[self]
+        except KeyError:
+            raise LinkError(
+                f"the target has no kernel function {self.name}",
+                "give its number in Target.kfuncs, or load() the program, which finds it",
+                source=insn.source,
+                rule="kfunc-unknown",
+            ) from None
+        return insn.replace(off=off, imm=imm)
 
     def __repr__(self) -> str:
         return f"<kfunc {self.name}>"

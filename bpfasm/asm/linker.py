@@ -11,10 +11,11 @@ import sys
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
-from bpfasm.asm.symbols import Label, Mark, label_text
+from bpfasm.asm.symbols import Label, Mark, Symbol, label_text
 from bpfasm.asm.variables import Global
 from bpfasm.errors import LabelError, LinkError
-from bpfasm.isa.insn import Insn, encode, slots
+from bpfasm.isa.insn import LD_IMM64, Insn, encode, slots
+from bpfasm.uapi import bpf, bpf_common
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bpfasm.asm.program import Item
+    from bpfasm.btf.read import Btf
     from bpfasm.isa.insn import ByteOrder
 
 
@@ -30,54 +32,60 @@ class Target(Value):
 
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
     their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
-    and an offset in its value. Where one of these is None, its operands are left as 0 and listed in
+    and an offset in its value, ``btf`` its types, and ``modules`` those of its modules, which are looked at for what
+    the kernel itself does not have. Where one of these is None, its operands are left as 0 and listed in
     ``Linked.unresolved``, as in an object file.
     """
 
     map_fds: dict[str, int] | None = None
     kfuncs: dict[Kfunc, tuple[int, int]] | None = None
     globals: dict[Global, tuple[str, int]] | None = None
+    btf: Btf | None = None
+    modules: Iterable[Btf] = ()
     byteorder: ByteOrder = sys.byteorder
 
 
 class Assembled(Value):
     """A program laid out: its instructions with distances resolved, and what is still symbolic.
 
-    ``functions`` are (first slot, name), the program first; ``symbols`` are (slot, operand).
+    ``functions`` are (first slot, name), the program first; ``symbols`` are (slot, operand, ``"off"`` or ``"imm"``):
+    the field of the instruction that the operand stands in.
     """
 
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    symbols: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
+    symbols: tuple[tuple[int, Symbol, str], ...]
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """The maps it refers to, each once, in order of first use."""
-        return tuple({each.name: each for _, each in self.symbols if isinstance(each, MapSpec)}.values())
+        return tuple({each.name: each for _, each, _ in self.symbols if isinstance(each, MapSpec)}.values())
 
     @property
     def kfuncs(self) -> tuple[Kfunc, ...]:
         """The kernel functions it calls by name, each once, in order of first use."""
-        return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Kfunc)))
+        return tuple(dict.fromkeys(each for _, each, _ in self.symbols if isinstance(each, Kfunc)))
 
     @property
     def globals(self) -> tuple[Global, ...]:
         """The variables it refers to, each once, in order of first use."""
-        return tuple(dict.fromkeys(each for _, each in self.symbols if isinstance(each, Global)))
+        return tuple(dict.fromkeys(each for _, each, _ in self.symbols if isinstance(each, Global)))
 
 
 class Linked(Value):
     """A program in numbers, for one target.
 
-    ``unresolved`` are (slot, operand) for what the target did not say; load() refuses a program that has some.
+    ``unresolved`` are (slot, operand, field) for what the target did not say. ``missing`` are those that the target
+    lacks and the program asks for itself: their instructions are ones that the verifier refuses where it gets there.
     """
 
     program: Program
     insns: tuple[Insn, ...]
     functions: tuple[tuple[int, str], ...]
-    unresolved: tuple[tuple[int, MapSpec | Kfunc | Global], ...]
+    unresolved: tuple[tuple[int, Symbol, str], ...]
     byteorder: ByteOrder
+    missing: tuple[tuple[int, Symbol, str], ...] = ()
 
     @property
     def code(self) -> bytes:
@@ -109,105 +117,90 @@ def assemble(program: Program) -> Assembled:
         labels.append(places)
 
     insns: list[Insn] = []
-    symbols: list[tuple[int, MapSpec | Kfunc | Global]] = []
-    specs: dict[str, MapSpec] = {}
-    variables: dict[str, Global] = {}
+    symbols: list[tuple[int, Symbol, str]] = []
+    meant: dict[tuple[str, str], Symbol] = {}
     pc = 0
     for (name, body), places in zip(bodies, labels, strict=True):
         for insn in body:
             if isinstance(insn, Mark):
                 continue
-            if insn.off.__class__ is not int:
-                insn = insn.replace(off=_distance(insn, insn.off, pc, places, name, bits=16))  # noqa: PLW2901
-            imm = insn.imm
-            if imm.__class__ is int:
-                pass
-            elif isinstance(imm, Subprog):
-                insn = insn.replace(imm=starts[imm.name] - pc - 1)  # noqa: PLW2901
-            elif isinstance(imm, MapSpec):
-                _same(specs.setdefault(imm.name, imm), imm, insn)
-                symbols.append((pc, imm))
-            elif isinstance(imm, Kfunc):
-                symbols.append((pc, imm))
-            elif isinstance(imm, Global):
-                _same_global(variables.setdefault(imm.name, imm), imm, insn)
-                symbols.append((pc, imm))
-            else:
-                insn = insn.replace(imm=_distance(insn, imm, pc, places, name, bits=32))  # noqa: PLW2901
+            for field, slot, bits in _SLOTS:
+                operand = insn[field]
+                if operand.__class__ is int:
+                    continue
+                if isinstance(operand, Symbol) and slot in operand.slots:
+                    _check(meant, operand, insn)
+                    symbols.append((pc, operand, slot))
+                elif isinstance(operand, Subprog) and slot == "imm":
+                    insn = insn.replace(imm=starts[operand.name] - pc - 1)  # noqa: PLW2901
+                else:
+                    distance = _distance(insn, operand, pc, places, name, bits=bits)
+                    insn = insn.replace(**{slot: distance})  # noqa: PLW2901
             insns.append(insn)
             pc += insn.width
     functions = tuple((start, name) for name, start in starts.items())
     return Assembled(program, tuple(insns), functions, tuple(symbols))
 
 
+#: The fields that an operand may stand in: which of an Insn's it is, its name, and the bits of a distance there.
+_SLOTS = ((3, "off", 16), (4, "imm", 32))
+
+
+def _check(meant: dict[tuple[str, str], Symbol], operand: Symbol, insn: Insn) -> None:
+    """Check that a name means one thing, and the instruction that an operand stands in."""
+    if operand.twice and meant.setdefault((operand.twice, operand.title), operand) != operand:
+        raise LinkError(
+            f"two different {operand.word}s are called {operand.title}",
+            f"declare the {operand.word} once and use that, or give one of them another name",
+            source=insn.source,
+            rule=operand.twice,
+        )
+    operand.check(insn)
+
+
 def link(program: Program | Assembled, target: Target | None = None) -> Linked:
     """Turn every symbolic operand into a number for ``target``.
 
-    Raises LabelError, or LinkError for a map or kernel function that the target does not have.
+    Raises LabelError, or LinkError for an operand that the target does not have.
     """
     assembled = program if isinstance(program, Assembled) else assemble(program)
     target = target or Target()
-    insns = tuple(_resolve(insn, target) for insn in assembled.insns)
-    told = ((MapSpec, target.map_fds), (Kfunc, target.kfuncs), (Global, target.globals))
-    left = tuple(kind for kind, known in told if known is None)
-    unresolved = tuple(symbol for symbol in assembled.symbols if isinstance(symbol[1], left))
-    return Linked(assembled.program, insns, assembled.functions, unresolved, target.byteorder)
+    insns = list(assembled.insns)
+    unresolved, missing = [], []
+    if assembled.symbols:
+        index = {pc: number for number, (pc, _) in enumerate(slots(insns))}
+        for symbol in assembled.symbols:
+            pc, operand, slot = symbol
+            insn = insns[index[pc]]
+            if getattr(insn, slot) is not operand:
+                continue  # the instruction is poisoned already, for its other operand
+            if getattr(target, operand.told) is None:
+                unresolved.append(symbol)
+                insns[index[pc]] = insn.replace(**{slot: 0})
+                continue
+            filled = operand.filled(insn, slot, target)
+            if filled is None:
+                if not operand.asked(other for _, other, _ in assembled.symbols):
+                    raise operand.missing(insn, target)
+                missing.append(symbol)
+            insns[index[pc]] = filled or poisoned(insn)
+    return Linked(
+        assembled.program, tuple(insns), assembled.functions, tuple(unresolved), target.byteorder, tuple(missing)
+    )
 
 
-def _resolve(insn: Insn, target: Target) -> Insn:
-    operand = insn.imm
-    if operand.__class__ is int:
-        return insn
-    if isinstance(operand, Kfunc):
-        return _resolve_kfunc(insn, operand, target)
-    if isinstance(operand, Global):
-        return _resolve_global(insn, operand, target)
-    return insn.replace(imm=_map_fd(operand.name, insn, target))
+#: What stands for an instruction that needs what is not there. libbpf and the kernel know it by this number.
+POISON = 0xBAD2310
 
 
-def _map_fd(name: str, insn: Insn, target: Target) -> int:
-    if target.map_fds is None:
-        return 0
-    try:
-        return target.map_fds[name]
-    except KeyError:
-        known = ", ".join(target.map_fds) or "none"
-        raise LinkError(
-            f"the target has no map {name}",
-            f"its maps are: {known}",
-            source=insn.source,
-            rule="map-unknown",
-        ) from None
+def poisoned(insn: Insn) -> Insn:
+    """Return what stands for an instruction whose operand is not there: as wide, and refused where it can be reached.
 
-
-def _resolve_global(insn: Insn, variable: Global, target: Target) -> Insn:
-    if target.globals is None:
-        return insn.replace(imm=0)
-    try:
-        name, offset = target.globals[variable]
-    except KeyError:
-        raise LinkError(
-            f"the target has no variable {variable.name}",
-            "give its place in Target.globals, or load() the program, which makes one",
-            source=insn.source,
-            rule="global-unknown",
-        ) from None
-    return insn.replace(imm=_map_fd(name, insn, target), imm2=insn.imm2 + offset)
-
-
-def _resolve_kfunc(insn: Insn, operand: Kfunc, target: Target) -> Insn:
-    if target.kfuncs is None:
-        return insn.replace(imm=0)
-    try:
-        off, imm = target.kfuncs[operand]
-    except KeyError:
-        raise LinkError(
-            f"the target has no kernel function {operand.name}",
-            "give its number in Target.kfuncs, or load() the program, which finds it",
-            source=insn.source,
-            rule="kfunc-unknown",
-        ) from None
-    return insn.replace(off=off, imm=imm)
+    It is libbpf's call of a helper that nobody has; a load of 64 bits becomes one into the frame pointer.
+    """
+    if insn.code == LD_IMM64:
+        return insn.replace(dst_reg=bpf.BPF_REG_10, src_reg=0, off=0, imm=POISON, imm2=0)
+    return insn.replace(code=bpf_common.BPF_JMP | bpf.BPF_CALL, dst_reg=0, src_reg=0, off=0, imm=POISON)
 
 
 def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
@@ -230,33 +223,6 @@ def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
     return [(name, found[name].insns) for name in order]
 
 
-def _same(first: MapSpec, spec: MapSpec, insn: Insn) -> None:
-    if first != spec:
-        raise LinkError(
-            f"two different maps are called {spec.name}",
-            "declare the map once and use that, or give one of them another name",
-            source=insn.source,
-            rule="map-twice",
-        )
-
-
-def _same_global(first: Global, variable: Global, insn: Insn) -> None:
-    if first != variable:
-        raise LinkError(
-            f"two different variables are called {variable.name}",
-            "declare the variable once and use that, or give one of them another name",
-            source=insn.source,
-            rule="global-twice",
-        )
-    if not 0 <= insn.imm2 < variable.size:
-        raise LinkError(
-            f"{variable.name} has {variable.size} bytes, and offset {insn.imm2} is not in it",
-            "give the offset of a field, or 0",
-            source=insn.source,
-            rule="global-offset",
-        )
-
-
 def _distance(
     insn: Insn, target: str | Label, pc: int, places: dict[str | Label, int], body: str, *, bits: int
 ) -> int:
@@ -267,7 +233,7 @@ def _distance(
     if not isinstance(target, str | Label):
         raise LinkError(
             f"{target!r} cannot be resolved",
-            "link() knows labels, maps, variables, subprograms and kernel functions",
+            "link() knows labels, maps, variables, fields, subprograms and kernel functions",
             source=insn.source,
             rule="unlinked",
         )

@@ -27,6 +27,7 @@ from bpfasm.asm.checks import (
     one_of,
     simm32,
     size_of,
+    symbolic,
 )
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
@@ -403,7 +404,7 @@ def BPF_EXIT_INSN() -> Insn:
 def BPF_RAW_INSN(code: int, dst: Register, src: Register, off: Any, imm: Any) -> Insn:
     """Make an instruction field by field; nothing but the fields' ranges is checked.
 
-    ``off`` may be a label; ``imm`` may be a label, a subprogram, a kernel function, or a map.
+    ``off`` may be a label, ``imm`` also a subprogram, a kernel function, or a map; a field of a struct may be either.
     """
     number = number_in(code, "code")
     if not 0 <= number <= 0xFF:
@@ -411,7 +412,7 @@ def BPF_RAW_INSN(code: int, dst: Register, src: Register, off: Any, imm: Any) ->
             f"code {number:#x} does not fit 8 bits", "pass the class, the operation and the mode", "imm-range"
         )
     field = imm if isinstance(imm, str | Label | Subprog | Kfunc | MapSpec) else imm32(imm)
-    return _insn(number, RAW_REG[dst], RAW_REG[src], jump16(off), field)
+    return _insn(number, RAW_REG[dst], RAW_REG[src], off if symbolic(off) else jump16(off), field)
 
 
 def BPF_ST_NOSPEC() -> Insn:

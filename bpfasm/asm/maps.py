@@ -6,17 +6,19 @@ One constructor for each type that a user can create; ``bpfasm.asm.map_types`` h
 from __future__ import annotations
 
 from bpfasm.asm.map_types import RINGS, type_of
+from bpfasm.asm.symbols import Symbol
 from bpfasm.asm.types import size_of_type, u32
-from bpfasm.errors import RecordError
+from bpfasm.errors import LinkError, RecordError
 from bpfasm.isa.where import outside
 from bpfasm.uapi import bpf
-from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bpfasm.asm.linker import Target
     from bpfasm.asm.map_types import MapType
+    from bpfasm.isa.insn import Insn
 
 #: The length of a kernel object's name without its final zero.
 NAME_MAX = bpf.BPF_OBJ_NAME_LEN - 1
@@ -27,7 +29,7 @@ _PAGE = 4096
 _OF_MAPS = (bpf.BPF_MAP_TYPE_ARRAY_OF_MAPS, bpf.BPF_MAP_TYPE_HASH_OF_MAPS)
 
 
-class MapSpec(Value):
+class MapSpec(Symbol):
     """A map as it is declared: ``key`` and ``value`` are types, ``Record`` classes or sizes in bytes.
 
     ``flags`` are BPF_F_*; those that the type cannot do without are added. ``initial`` is what the map holds after
@@ -37,6 +39,10 @@ class MapSpec(Value):
     in a bpf file system: a map that is pinned there is used instead of a new one. Raises MapError for what no kernel
     would create.
     """
+
+    word = "map"
+    told = "map_fds"
+    twice = "map-twice"
 
     name: str
     type: int
@@ -102,11 +108,31 @@ class MapSpec(Value):
         """Whether each CPU has a value of its own."""
         return self.row.per_cpu
 
+    def filled(self, insn: Insn, slot: str, target: Target) -> Insn:
+        """Return the load with the map's fd."""
+        return insn.replace(imm=fd_of(self.name, insn, target))
+
     def __hash__(self) -> int:
         return hash((self.name, self.type))
 
     def __repr__(self) -> str:
         return f"<map {self.name}>"
+
+
+def fd_of(name: str, insn: Insn, target: Target) -> int:
+    """Return the fd of a map of the target, 0 where it does not say. Raises LinkError where it has no such map."""
+    if target.map_fds is None:
+        return 0
+    try:
+        return target.map_fds[name]
+    except KeyError:
+        known = ", ".join(target.map_fds) or "none"
+        raise LinkError(
+            f"the target has no map {name}",
+            f"its maps are: {known}",
+            source=insn.source,
+            rule="map-unknown",
+        ) from None
 
 
 def HashMap(name: str, *, key: Any, value: Any, max_entries: int, **more: Any) -> MapSpec:

@@ -2,18 +2,67 @@
 
 Each stands in the very slot of the instruction that the kernel uses for it: a label in a jump's offset, a subprogram
 in a call's immediate, a kernel function (``bpfasm.asm.kfunc``) there too, a map (``bpfasm.asm.maps``) or a
-variable (``bpfasm.asm.variables``) in the immediate of BPF_LD_IMM64.
+variable (``bpfasm.asm.variables``) in the immediate of BPF_LD_IMM64, a field of a struct (``bpfasm.asm.fields``) in
+an offset. Labels and subprograms are within a program; the others are a ``Symbol``, which a target knows.
 """
 
 from __future__ import annotations
 
 from bpfasm.errors import OperandError
 from bpfasm.isa.where import here, source_of
+from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import ClassVar
+
+    from bpfasm.asm.linker import Target
     from bpfasm.errors import Source
+    from bpfasm.isa.insn import Insn
     from bpfasm.isa.where import Where
+
+
+class Symbol(Value):
+    """An operand whose number only a target knows. Each kind knows how to find it, and what goes wrong.
+
+    ``told`` is the field of Target that says its number: where that is None, the operand is left as 0 and stands in
+    ``Linked.unresolved``. ``slots`` are the fields of an instruction that it may stand in. Where one name must not
+    mean two things, ``twice`` is the rule that says so. A ``numeric`` one may stand wherever a macro takes a number.
+    """
+
+    told: ClassVar[str] = ""
+    slots: ClassVar[tuple[str, ...]] = ("imm",)
+    twice: ClassVar[str] = ""
+    numeric: ClassVar[bool] = False
+
+    @property
+    def word(self) -> str:
+        """What such an operand is called in messages and documents."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """Its name."""
+        return str(self.__dict__["name"])
+
+    def check(self, insn: Insn) -> None:
+        """Check the instruction that it stands in, when the program is laid out. Raises LinkError."""
+
+    def filled(self, insn: Insn, slot: str, target: Target) -> Insn | None:
+        """Return the instruction with the number that this has in a target.
+
+        Where there is none, that is a LinkError, or None where the program may do without.
+        """
+        raise NotImplementedError
+
+    def asked(self, others: Iterable[Symbol]) -> bool:
+        """Tell whether a program asks for it itself, among its other operands, and so can do without."""
+        return False
+
+    def missing(self, insn: Insn, target: Target) -> Exception:
+        """Return the error for a program that cannot do without."""
+        raise NotImplementedError
 
 
 class Label:

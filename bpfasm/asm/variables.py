@@ -13,9 +13,10 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.maps import ArrayMap
+from bpfasm.asm.maps import ArrayMap, fd_of
+from bpfasm.asm.symbols import Symbol
 from bpfasm.asm.types import size_of_type
-from bpfasm.errors import MapError
+from bpfasm.errors import LinkError, MapError
 from bpfasm.isa.where import outside
 from bpfasm.uapi.bpf import BPF_F_MMAPABLE, BPF_F_RDONLY_PROG
 from bpfasm.value import Value
@@ -25,15 +26,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from bpfasm.asm.linker import Target
     from bpfasm.asm.maps import MapSpec
+    from bpfasm.isa.insn import Insn
 
 
-class Global(Value):
+class Global(Symbol):
     """A variable: BPF_LD_MAP_VALUE(R1, limit, 0) loads its address, a load or store the rest.
 
     ``type`` is that of a map's value; ``init`` what it holds when the program is loaded, zeros where it is None. A
     ``const`` one is known to the verifier, which drops what can never run; the others change while the program runs.
     """
+
+    word = "variable"
+    told = "globals"
+    twice = "global-twice"
 
     name: str
     type: Any
@@ -67,6 +74,29 @@ class Global(Value):
         from bpfasm.asm.codec import codec_of
 
         return codec_of(self.type, f"the variable {self.name}").pack(value)
+
+    def check(self, insn: Insn) -> None:
+        """Check that an offset is within the variable."""
+        if not 0 <= insn.imm2 < self.size:
+            raise LinkError(
+                f"{self.name} has {self.size} bytes, and offset {insn.imm2} is not in it",
+                "give the offset of a field, or 0",
+                source=insn.source,
+                rule="global-offset",
+            )
+
+    def filled(self, insn: Insn, slot: str, target: Target) -> Insn:
+        """Return the load with the map that holds the variable, and the place in it."""
+        try:
+            name, offset = (target.globals or {})[self]
+        except KeyError:
+            raise LinkError(
+                f"the target has no variable {self.name}",
+                "give its place in Target.globals, or load() the program, which makes one",
+                source=insn.source,
+                rule="global-unknown",
+            ) from None
+        return insn.replace(imm=fd_of(name, insn, target), imm2=insn.imm2 + offset)
 
     def __hash__(self) -> int:
         return hash((self.name, self.const))

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from bpfasm.isa.insn import ByteOrder
+
 #: The words of 4 bytes behind a type's first three: fixed, and for each of what it counts. By kind.
 _WORDS = {
     uapi.BTF_KIND_INT: (1, 0),
@@ -105,6 +107,7 @@ class Btf:
         self.base = base
         self.data = data
         order = "<" if data[:2] == b"\x9f\xeb" else ">"
+        self.byteorder: ByteOrder = "little" if order == "<" else "big"
         try:
             magic, version, _, length, type_off, type_len, str_off, str_len = unpack_from(f"{order}HBB5I", data)
         except struct_error:
@@ -115,7 +118,7 @@ class Btf:
         if type_len % 4 or types + type_len > len(data) or strings + str_len > len(data):
             raise _broken(f"the header says more than the {len(data)} bytes there are")
         self._words: Sequence[int] = memoryview(data)[types : types + type_len].cast("I")
-        if (order == "<") != (sys.byteorder == "little"):
+        if self.byteorder != sys.byteorder:
             self._words = unpack_from(f"{order}{type_len // 4}I", data, types)
         self._strings = data[strings : strings + str_len]
         self._sizes = _WORDS | self._layout(length)
@@ -234,6 +237,18 @@ class Btf:
         words = self._words
         found = self.base.names(kind) if self.base else set()
         return found | {self.string(words[at]) for at in self._index() if words[at + 1] >> 24 & 0x7F == kind}
+
+    def flavors(self, name: str) -> list[str]:
+        """Return the strings that are a name, or a flavour of it (``name___old``): what CO-RE takes for the same."""
+        found = self.base.flavors(name) if self.base else [name]
+        start = name.encode() + b"___"
+        at = self._strings.find(start)
+        while at >= 0:
+            end = self._strings.find(b"\0", at)
+            if (not at or not self._strings[at - 1]) and self._strings[at + len(start) : end].strip(b"_"):
+                found.append(self._strings[at:end].decode("utf-8", "replace"))
+            at = self._strings.find(start, at + 1)
+        return found
 
     def _offsets(self, name: bytes) -> set[int]:
         """Return where a name is among the strings: also as the end of another one, which may be shared."""

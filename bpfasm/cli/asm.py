@@ -6,7 +6,7 @@ import json
 import sys
 
 from bpfasm import inputs
-from bpfasm.asm import Global, Kfunc, MapSpec, assemble, link
+from bpfasm.asm import assemble, link
 from bpfasm.asm.syntax import hexdump
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.isa.insn import SLOT_BYTES, Insn
@@ -77,10 +77,6 @@ def _parser(verb: str, what: str, examples: str, default: str) -> Parser:
     return parser
 
 
-#: What an operand is that only a target knows.
-_WORDS = {MapSpec: "map", Global: "variable", Kfunc: "kernel function"}
-
-
 def _write(given: Input, args: Namespace) -> None:
     """Write an INPUT in the format that was asked for."""
     if args.json:
@@ -90,9 +86,9 @@ def _write(given: Input, args: Namespace) -> None:
         write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
     else:
         linked = link(given.one())
-        for slot, operand in linked.unresolved:
+        for slot, operand, _ in linked.unresolved:
             print(
-                f"note: {_WORDS[type(operand)]} {operand.name} at slot {slot} is left as 0: load() fills it in",
+                f"note: {operand.word} {operand.title} at slot {slot} is left as 0: load() fills it in",
                 file=sys.stderr,
             )
         text = "".join(f"{line}\n" for line in hexdump.lines(linked.code))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bpfasm.btf.read import Btf
-from bpfasm.errors import FeatureMissing, KernelError
+from bpfasm.errors import DecodeError, FeatureMissing, KernelError
 from bpfasm.kernel.words import IN_THE_LAB
 from bpfasm.syscall import bpf, system
 from bpfasm.uapi import btf as uapi
@@ -52,6 +52,17 @@ def module(name: str) -> Btf:
 def modules() -> list[str]:
     """Return the modules that have types."""
     return sorted(name for name in os.listdir(FILES) if name != "vmlinux")
+
+
+class Modules:
+    """The types of each module that is loaded, read when they are looked at."""
+
+    def __iter__(self) -> Iterator[Btf]:
+        for name in modules():
+            try:
+                yield module(name)
+            except (OSError, DecodeError):
+                continue  # unloaded meanwhile; one that is broken has nothing to find
 
 
 def find(name: str, kind: int, where: str = "") -> tuple[str, int]:

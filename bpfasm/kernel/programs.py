@@ -173,6 +173,10 @@ def load_program(
             target = target.replace(kfuncs=kfuncs_here(assembled.kfuncs, held))
             if held:
                 more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
+        if any(operand.told == "btf" for _, operand, _ in assembled.symbols):
+            from bpfasm.kernel.kernel_btf import Modules, vmlinux
+
+            target = target.replace(btf=vmlinux(), modules=Modules())
         if program.attach_btf:
             from bpfasm.kernel.targets import attach_fields
 

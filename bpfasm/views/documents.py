@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from itertools import repeat
 
-from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.linker import link
-from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.syntax import kernel, macro
-from bpfasm.asm.variables import Global
 from bpfasm.isa.insn import slots
 from bpfasm.isa.match import form_of, why_none
 from bpfasm.uapi import bpf, names
@@ -26,8 +23,8 @@ if TYPE_CHECKING:
 
 _PROG_TYPES = names(bpf, "bpf_prog_type")
 
-#: What an operand is that only a target knows.
-_SYMBOLS = {MapSpec: "map", Global: "global", Kfunc: "kfunc"}
+#: What an operand is that only a target knows, by what it is called in messages.
+_SYMBOLS = {"map": "map", "variable": "global", "kernel function": "kfunc"}
 
 
 def programs(assembled: Iterable[Assembled], names: Sequence[Names] = ()) -> dict[str, Any]:
@@ -38,7 +35,7 @@ def programs(assembled: Iterable[Assembled], names: Sequence[Names] = ()) -> dic
 
 def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
     linked, kind = link(program), program.program.type
-    code, symbols = linked.code, dict(program.symbols)
+    code, symbols = linked.code, {(pc, field): operand for pc, operand, field in program.symbols}
     insns = []
     for (pc, insn), number in zip(slots(program.insns), linked.insns, strict=True):
         form = form_of(insn)
@@ -48,7 +45,7 @@ def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
             "code": insn.code,
             "dst_reg": insn.dst_reg,
             "src_reg": insn.src_reg,
-            "off": insn.off,
+            "off": number.off,
             "imm": number.imm,
             "off2": insn.off2,
             "imm2": insn.imm2,
@@ -57,8 +54,10 @@ def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
             "bytes": bytes_of(code, pc, insn),
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
         }
-        if pc in symbols:
-            row["symbol"] = {"kind": _SYMBOLS[type(symbols[pc])], "name": symbols[pc].name}
+        for field, key in (("imm", "symbol"), ("off", "off_symbol")):
+            if (pc, field) in symbols:
+                operand = symbols[pc, field]
+                row[key] = {"kind": _SYMBOLS.get(operand.word, operand.word), "name": operand.title}
         if names:
             row["text"], note = xlated_text(insn, pc, names)
             row |= {"note": note} if note else {}

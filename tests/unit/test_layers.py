@@ -22,6 +22,7 @@ LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 
 #: Edges between rooms of one level: from, to.
 SAME_LEVEL = {
+    ("asm", "btf"),
     ("__main__", "cli"),
     ("testing", "place"),
 }

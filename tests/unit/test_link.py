@@ -178,7 +178,7 @@ def test_maps_are_listed_once_in_order_of_first_use():
     body = [BPF_LD_MAP_FD(R1, b), BPF_LD_MAP_FD(R2, a), BPF_LD_MAP_FD(R1, b), BPF_CALL_REL(sub), EXIT]
     assembled = assemble(program(*body))
     assert assembled.maps == (b, a, in_sub)
-    assert assembled.symbols == ((0, b), (2, a), (4, b), (8, in_sub))
+    assert assembled.symbols == ((0, b, "imm"), (2, a, "imm"), (4, b, "imm"), (8, in_sub, "imm"))
 
 
 def test_equal_maps_are_one():
@@ -204,7 +204,7 @@ def test_maps_become_the_targets_fds():
 def test_without_fds_maps_are_0_and_unresolved():
     a, b = counts("a"), counts("b")
     result = link(program(NOP, BPF_LD_MAP_FD(R1, a), BPF_LD_MAP_VALUE(R2, b, 8), EXIT))
-    assert result.unresolved == ((1, a), (3, b))
+    assert result.unresolved == ((1, a, "imm"), (3, b, "imm"))
     assert [insn.imm for insn in result.insns] == [0, 0, 0, 0]
     assert result.insns[2].imm2 == 8
 
@@ -244,7 +244,7 @@ def test_what_cannot_be_resolved_is_refused():
         with pytest.raises(LinkError) as caught:
             assemble(program(Insn(BPF_JMP | BPF_JA, **fields)))
         assert caught.value.rule == "unlinked"
-        assert caught.value.do == "link() knows labels, maps, variables, subprograms and kernel functions"
+        assert caught.value.do == "link() knows labels, maps, variables, fields, subprograms and kernel functions"
 
 
 def test_every_instruction_keeps_its_line():
@@ -274,10 +274,10 @@ def test_without_a_target_a_kernel_function_is_0_and_unresolved():
     spec = counts()
     body = [BPF_LD_MAP_FD(R1, spec), BPF_CALL_KFUNC(0, LOCK), EXIT]
     result = link(program(*body))
-    assert result.unresolved == ((0, spec), (2, LOCK))
+    assert result.unresolved == ((0, spec, "imm"), (2, LOCK, "imm"))
     assert result.insns[1].imm == 0
-    assert link(program(*body), Target(map_fds={"counts": 5})).unresolved == ((2, LOCK),)
-    assert link(program(*body), Target(kfuncs={LOCK: (0, 7)})).unresolved == ((0, spec),)
+    assert link(program(*body), Target(map_fds={"counts": 5})).unresolved == ((2, LOCK, "imm"),)
+    assert link(program(*body), Target(kfuncs={LOCK: (0, 7)})).unresolved == ((0, spec, "imm"),)
 
 
 def test_a_kernel_function_in_text():
@@ -310,7 +310,9 @@ def test_variables_have_places():
     assert (rodata.name, rodata.value.places) == (".rodata", ((const, 0),))
     assert (data.flags, rodata.flags) == (BPF_F_MMAPABLE, BPF_F_MMAPABLE | BPF_F_RDONLY_PROG)
     assert data.value.pack(data.initial[0]) == b"\1\0\0\0\0\0\0\0\7\0\0\0\0\0\0\0"
-    assert link(program).unresolved == ((0, small), (2, large), (4, const), (6, small))
+    assert link(program).unresolved == (
+        (0, small, "imm"), (2, large, "imm"), (4, const, "imm"), (6, small, "imm"),
+    )  # fmt: skip
     places = {small: (".data", 0), large: (".data", 8), const: (".rodata", 0)}
     done = link(program, Target(map_fds={".data": 5, ".rodata": 6}, globals=places))
     loads = [(insn.src_reg, insn.imm, insn.imm2) for insn in done.insns[:4]]

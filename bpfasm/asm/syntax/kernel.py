@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
-from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.symbols import Symbol
+from bpfasm.asm.syntax import data, printer, symbolic
 from bpfasm.asm.variables import Global
 from bpfasm.uapi import bpf, names
 
@@ -26,6 +27,8 @@ def _imm64(insn: Insn) -> str:
     imm, high = insn.imm, insn.imm2
     if isinstance(imm, Global):
         return f"{imm.name}+{high}"
+    if isinstance(imm, Symbol) and imm.numeric:
+        return str(imm)
     if isinstance(imm, MapSpec):
         return f"map[{imm.name}][0]+{high}" if insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE else f"map[{imm.name}]"
     return f"{(high & U32) << 32 | (imm & U32):#x}"
@@ -47,6 +50,7 @@ ROLES: Roles = {
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}
+_symbolic: dict[str, Callable[[Insn], str]] = {}
 
 
 def text(insn: Insn, form: Form | None) -> str:
@@ -63,5 +67,5 @@ def text(insn: Insn, form: Form | None) -> str:
         _printers[form.name] = printer(opcode + form.kernel, ROLES)
         return text(insn, form)
     except TypeError:
-        # BPF_RAW_INSN takes a map, a label or a subprogram in any field; not linked, it has no number yet.
-        return f"({insn.code:02x}) {data(insn)}"
+        # What is not linked has no number yet.
+        return symbolic(insn, form, f"({form.code:02x}) {form.kernel}", ROLES, _symbolic, str)

@@ -6,7 +6,7 @@ from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Subprog
 from bpfasm.asm.symbols import Label, Mark, label_text
-from bpfasm.asm.syntax import data, printer
+from bpfasm.asm.syntax import data, printer, symbolic
 from bpfasm.asm.variables import Global
 from bpfasm.isa.match import form_of
 from bpfasm.uapi import bpf, names
@@ -71,6 +71,7 @@ ROLES: Roles = {
 }
 
 _printers: dict[str, Callable[[Insn], str]] = {}
+_symbolic: dict[str, Callable[[Insn], str]] = {}
 
 
 def text(insn: Insn, form: Form | None) -> str:
@@ -82,8 +83,11 @@ def text(insn: Insn, form: Form | None) -> str:
     except KeyError:
         _printers[form.name] = printer(form.macro, ROLES)
         return text(insn, form)
-    except (TypeError, ValueError):
-        # What is not linked has no number yet; a number that no fd has is none that BPF_LD_MAP_FD takes.
+    except TypeError:
+        # What is not linked has no number yet.
+        return symbolic(insn, form, form.macro, ROLES, _symbolic, repr)
+    except ValueError:
+        # A number that no fd has is none that BPF_LD_MAP_FD takes.
         return data(insn)
 
 
