@@ -32,6 +32,8 @@ HEADERS = {
     "bpf_common": "linux/bpf_common.h",
     "btf": "linux/btf.h",
     "capability": "linux/capability.h",
+    "elf": "linux/elf.h",
+    "elf_em": "linux/elf-em.h",
     "filter": "linux/filter.h",
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
@@ -298,7 +300,7 @@ class Headers(NamedTuple):
             if marker := re.match(r'# (\d+) "(.*)"', text):
                 line, file = int(marker[1]), marker[2]
                 continue
-            define = re.match(r"#define (\w+) (\S.*)", text)
+            define = re.match(r'#define (\w+) ([^\s"].*)', text)  # a string is no number
             if define and file.endswith(header) and define[1] not in (define[2], *SKIPPED):
                 found[define[1]] = line
             line += 1

@@ -24,6 +24,8 @@ HEADERS = {
     "bpf_common": "linux/bpf_common.h",
     "btf": "linux/btf.h",
     "capability": "linux/capability.h",
+    "elf": "linux/elf.h",
+    "elf_em": "linux/elf-em.h",
     "filter": "linux/filter.h",
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
