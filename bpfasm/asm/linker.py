@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from bpfasm.asm.attach.format import Format
     from bpfasm.asm.program import Item
     from bpfasm.btf.read import Btf
     from bpfasm.isa.insn import ByteOrder
@@ -33,7 +34,8 @@ class Target(Value):
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
     their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
     and an offset in its value, ``btf`` its types, and ``modules`` those of its modules, which are looked at for what
-    the kernel itself does not have. Where one of these is None, its operands are left as 0 and listed in
+    the kernel itself does not have, ``tracepoints`` are the records of tracepoints by group and name, ``arch`` is the
+    machine as ``os.uname()`` has it. Where one of these is None, its operands are left as 0 and listed in
     ``Linked.unresolved``, as in an object file.
     """
 
@@ -42,6 +44,8 @@ class Target(Value):
     globals: dict[Global, tuple[str, int]] | None = None
     btf: Btf | None = None
     modules: Iterable[Btf] = ()
+    tracepoints: dict[tuple[str, str], Format] | None = None
+    arch: str | None = None
     byteorder: ByteOrder = sys.byteorder
 
 

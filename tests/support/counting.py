@@ -21,16 +21,20 @@ def work(times=EVENTS):
 
 
 def counter(name, type, where, *, before=(), by=1, pid=None, ends=0, **fields):
-    """Return a program that adds ``by`` to a counter when this process (or ``pid``) comes by, and its map.
+    """Return a program that adds ``by`` to a counter when this process (or ``pid``, 0 any) comes by, and its map.
 
     ``before`` are instructions that may leave for ``"out"``; R6 holds the context.
     """
+    pid = os.getpid() if pid is None else pid
+    ours = [
+        BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid),
+        BPF_ALU64_IMM(BPF_RSH, R0, 32),
+        BPF_JMP_IMM(BPF_JNE, R0, pid, "out"),
+    ]
     counts = ArrayMap(f"{name}_n", value=u64, max_entries=1)
     insns = [
         BPF_MOV64_REG(R6, R1),
-        BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid),
-        BPF_ALU64_IMM(BPF_RSH, R0, 32),
-        BPF_JMP_IMM(BPF_JNE, R0, os.getpid() if pid is None else pid, "out"),
+        *(ours if pid else ()),
         *before,
         BPF_LD_MAP_VALUE(R1, counts, 0),
         BPF_MOV64_IMM(R2, by),
@@ -50,3 +54,38 @@ def skip_if_nobody_may(program):
         if lack.rule != "privilege":
             raise
         pytest.skip(f"this kernel lets nobody load such a program: {lack.what}")
+
+
+class Child:
+    """A process that works when it is told to, and ends with the ``with``. ``first`` is run in it before anything."""
+
+    def __init__(self, first=lambda: None, work=work):
+        asked, self._ask = os.pipe()
+        self._done, done = os.pipe()
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                for fd in (self._ask, self._done):
+                    os.close(fd)
+                first()
+                os.write(done, b"1")
+                while os.read(asked, 1):
+                    work()
+                    os.write(done, b"1")
+            finally:
+                os._exit(0)
+        os.close(asked)
+        os.close(done)
+        assert os.read(self._done, 1) == b"1", "it did not get to its work"
+
+    def work(self):
+        os.write(self._ask, b"1")
+        assert os.read(self._done, 1) == b"1", "it ended"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for fd in (self._ask, self._done):
+            os.close(fd)
+        os.waitpid(self.pid, 0)

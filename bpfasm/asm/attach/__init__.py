@@ -28,10 +28,16 @@ from bpfasm.asm.attach.tracing import (
     lsm_cgroup as lsm_cgroup,
     tp_btf as tp_btf,
 )
+from bpfasm.asm.attach.uprobe import (
+    uprobe as uprobe,
+    uprobe_multi as uprobe_multi,
+    uretprobe as uretprobe,
+    usdt as usdt,
+)
 
 #: What a file of programs gets of it.
 __all__ = [
     "Kprobe", "Place", "RawTracepoint", "Tracepoint", "fentry", "fexit", "fmod_ret", "freplace", "fsession",
     "iterator", "kprobe", "kprobe_multi", "kretprobe", "lsm", "lsm_cgroup", "perf_event", "raw_tracepoint",
-    "tp_btf", "tracepoint",
+    "tp_btf", "tracepoint", "uprobe", "uprobe_multi", "uretprobe", "usdt",
 ]  # fmt: skip

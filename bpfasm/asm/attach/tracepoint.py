@@ -9,6 +9,10 @@ from bpfasm.uapi.bpf import (
     BPF_PROG_TYPE_TRACEPOINT,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.attach.format import TracepointField
+
 
 class Tracepoint(Place):
     """A tracepoint by its group and name; the context is the record that tracefs describes in its ``format``."""
@@ -28,6 +32,21 @@ class Tracepoint(Place):
                 'write tracepoint("syscalls", "sys_enter_openat"): names have letters, digits and _',
                 more="-",
             )
+
+    def field(self, name: str) -> TracepointField:
+        """Name a field of the record: where it is, for an offset; its ``.size``, for a number.
+
+        ``load()`` reads both from the kernel's own format, so the program fits kernels whose records differ.
+
+        >>> from bpfasm.asm import *
+        >>> opened = tracepoint("syscalls", "sys_enter_openat")
+        >>> BPF_LDX_MEM(BPF_DW, R2, R1, opened.field("filename")).off
+        tracepoint("syscalls", "sys_enter_openat").field("filename")
+        """
+        from bpfasm.asm.attach.format import TracepointField
+
+        c_name("field", name, "a field", "the names are in events/GROUP/NAME/format of tracefs")
+        return TracepointField(self.replace(cookie=0), name)
 
     def __str__(self) -> str:
         return f"tracepoint {self.group}:{self.name}"

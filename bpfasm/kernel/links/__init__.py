@@ -15,4 +15,7 @@ OPENERS = {
     "RawTracepoint": "raw_tracepoint",
     "Traced": "tracing",
     "Tracepoint": "tracepoint",
+    "Uprobe": "uprobe",
+    "UprobeMulti": "uprobe_multi",
+    "Usdt": "usdt",
 }

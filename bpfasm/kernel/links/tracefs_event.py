@@ -28,10 +28,13 @@ class TracefsEvent:
         self.event = f"{plain}_{self.group.rpartition('_')[2]}"
         self.busy_until = 0.0
 
-    def open(self, kind: str, where: str) -> int:
-        """Make the event at a place, and open it; return its fd. ``kind`` is p, r, or r with a maxactive."""
+    def open(self, kind: str, where: str, **whose: int) -> int:
+        """Make the event at a place, and open it; return its fd. ``kind`` is p, r, or r with a maxactive.
+
+        ``whose`` are the pid and CPU of perf_event_open(2), else all processes'.
+        """
         tracefs.add_event(f"{self.root}/{self.kind}_events", f"{kind}:{self.group}/{self.event} {where}")
-        return open_number(tracefs.event_id(self.root, self.group, self.event))
+        return open_number(tracefs.event_id(self.root, self.group, self.event), **whose)
 
     def missed(self) -> int | None:
         """Return how often it was passed over; None for uprobes, where nobody counts."""

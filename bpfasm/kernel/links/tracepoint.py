@@ -45,10 +45,13 @@ def open_event(group: str, name: str) -> int:
         raise refused.refusal(f"{group}:{name}", error.errno or 0) from None
 
 
-def open_number(event: int) -> int:
-    """Open an event by its number in tracefs; return its fd. Raises OSError."""
+def open_number(event: int, **whose: int) -> int:
+    """Open an event by its number in tracefs; return its fd. ``whose`` are pid and CPU, else all processes'.
+
+    Raises OSError.
+    """
     return perf_event.perf_event_open(
-        cpu=system.online_cpu(),
+        **(whose or {"cpu": system.online_cpu()}),
         type=PERF_TYPE_TRACEPOINT,
         config=event,
         sample_type=PERF_SAMPLE_RAW,
