@@ -63,7 +63,7 @@ def test_a_number_and_what_is_not_known():
 
 
 def test_a_note_that_is_cut_short():
-    note = SimpleNamespace(name="stapsdt", type=3, desc=bytes(30))
+    note = SimpleNamespace(name="stapsdt", type=3, desc=b"\1" * 30)
     file = SimpleNamespace(name="x", bits=64, order="little", notes=[note], section=lambda name: None, segments=())
     with pytest.raises(DecodeError) as caught:
         marks(file)
