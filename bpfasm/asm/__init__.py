@@ -8,13 +8,7 @@
 """
 
 from bpfasm.asm.arrays import array as array
-from bpfasm.asm.attach import (
-    Kprobe as Kprobe,
-    RawTracepoint as RawTracepoint,
-    kprobe as kprobe,
-    kretprobe as kretprobe,
-    raw_tracepoint as raw_tracepoint,
-)
+from bpfasm.asm.attach import *
 from bpfasm.asm.variables import Global as Global
 from bpfasm.asm.fields import (
     enum_exists as enum_exists,
@@ -103,7 +97,10 @@ if not TYPE_CHECKING:
     # checker keeps the first, and Python the last.
     from bpfasm.isa.operands import *
 
-    _LOWER = "kfunc kprobe kretprobe assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
-    _LOWER += "raw_tracepoint array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
+    from bpfasm.asm.attach import __all__ as _places
+
+    _LOWER = "kfunc assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
+    _LOWER += [name for name in _places if name[0].islower()]
+    _LOWER += "array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
     _LOWER += "field first_of type_size type_exists type_id enum_value enum_exists".split()
     __all__ = _LOWER + [name for name in list(globals()) if name[0].isupper() and name != "TYPE_CHECKING"]

@@ -63,7 +63,7 @@ class Gathered:
                 if isinstance(item.attach_prog, Program):
                     self._add(item.attach_prog)  # what it is attached to is loaded before it
                 self.assembled.append(assemble(item))
-                for spec in self.assembled[-1].maps:
+                for spec in (*self.assembled[-1].maps, *(item.attach.maps() if item.attach else ())):
                     self._add(spec)
             return
         if self.specs.setdefault(item.name, item) != item:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import TypeGuard
 
+    from bpfasm.asm.attach.format import Format
     from bpfasm.asm.ksym import Ksym
     from bpfasm.asm.program import Item
     from bpfasm.btf.read import Btf
@@ -36,7 +37,8 @@ class Target(Value):
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
     their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
     and an offset in its value, ``ksyms`` the pseudo source and the two halves of kernel symbols, ``btf`` its types,
-    and ``modules`` those of its modules, which are looked at for what the kernel itself does not have. Where
+    and ``modules`` those of its modules, which are looked at for what the kernel itself does not have,
+    ``tracepoints`` the records of tracepoints by group and name, ``arch`` the machine as ``os.uname()`` has it. Where
     one of these is None, its operands are left as 0 and listed in ``Linked.unresolved``, as in an object file.
     """
 
@@ -46,6 +48,8 @@ class Target(Value):
     ksyms: dict[Ksym, tuple[int, int, int]] | None = None
     btf: Btf | None = None
     modules: Iterable[Btf] = ()
+    tracepoints: dict[tuple[str, str], Format] | None = None
+    arch: str | None = None
     byteorder: ByteOrder = sys.byteorder
 
 

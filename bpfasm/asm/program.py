@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.attach.place import Place
 from bpfasm.asm.symbols import Mark, label_text
 from bpfasm.errors import AssemblyError, LabelError
 from bpfasm.isa.insn import Insn
@@ -11,9 +12,8 @@ from bpfasm.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, Self
 
-    from bpfasm.asm.attach import Kprobe, RawTracepoint
     from bpfasm.asm.symbols import Label
     from bpfasm.elf.code import FunctionType
 
@@ -116,14 +116,14 @@ class Program(Value):
     are those of BPF_PROG_LOAD, ``ifindex`` the device that runs it. ``attach_btf`` names what a program is loaded
     for, in the kernel's types: ``"vfs_read"``, ``"sched_switch"`` (a tracepoint), ``"file_open"`` (a security hook),
     ``"task"`` (an iterator), ``"tcp_congestion_ops.ssthresh"`` (a member), each after ``"module:"`` where a module
-    has it; or it is an id. ``attach_prog`` is the program, or an fd of it, that has the function. ``types`` is what
-    the object file it comes from says of it.
+    has it; or it is an id. ``attach_prog`` is the program, or an fd of it, that has the function. Where ``attach``
+    says these, they need not be given. ``types`` is what the object file it comes from says of it.
     """
 
     name: str
     type: int
     insns: Sequence[Item]
-    attach: Kprobe | RawTracepoint | None = None
+    attach: Place | None = None
     license: str = "GPL"
     expected_attach_type: int = 0
     attach_btf: str | int = 0
@@ -134,6 +134,7 @@ class Program(Value):
 
     def __post_init__(self) -> None:
         self._set(insns=_body(self.name, self.insns))
+        self._told_at_load()
         for field in ("type", "expected_attach_type", "flags", "ifindex"):
             value: object = self.__dict__[field]
             if not isinstance(value, int) or not 0 <= value < 1 << 32:
@@ -143,3 +144,33 @@ class Program(Value):
                     source=outside(),
                     rule="program-field",
                 )
+
+    def _told_at_load(self) -> None:
+        """Take over what follows from where it is to be attached."""
+        if self.attach is None:
+            return
+        if not isinstance(self.attach, Place):
+            raise AssemblyError(
+                f"the attach of {self.name} is {self.attach!r}, not a place",
+                'write attach=kprobe("vfs_read"), or another place of docs/links.rst',
+                source=outside(),
+                rule="attach-target",
+            )
+        for field, value in self.attach.told_at_load().items():
+            given = self.__dict__[field]
+            if given and given != value:
+                raise AssemblyError(
+                    f"the {field} of {self.name} is {given!r}, and {self.attach} makes it {value!r}",
+                    f"leave {field} out: attach= says it",
+                    source=outside(),
+                    rule="program-field",
+                )
+            self._set(**{field: value})
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed; what followed from another ``attach`` is not kept."""
+        if "attach" in changes and self.attach:
+            for field, value in self.attach.told_at_load().items():
+                if self.__dict__[field] == value:
+                    changes.setdefault(field, self._defaults[field])
+        return super().replace(**changes)

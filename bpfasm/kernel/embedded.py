@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
     from bpfasm.elf.object import Object
-    from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.load import Loaded
     from bpfasm.kernel.maps import LoadedMap
@@ -144,7 +143,7 @@ class Embedded:
                 spec._set(value=spec.value.replace(places=places))
         return obj
 
-    def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
+    def attach(self, mode: str = "auto") -> tuple[Link, ...]:
         """Attach every program that says where: all or none. Return the links, which are closed with the rest."""
         return self.loaded.attach(mode)
 

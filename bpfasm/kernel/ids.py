@@ -89,6 +89,7 @@ def kind_of(fd: int) -> str:
         "anon_inode:bpf-prog": "prog",
         "anon_inode:bpf-map": "map",
         "anon_inode:bpf_link": "link",
+        "anon_inode:bpf-link": "link",  # opened again: by its id, or its pin
         "anon_inode:btf": "btf",
     }.get(link, "")
 

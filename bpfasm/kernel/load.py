@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Self, overload
 
-    from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
@@ -169,7 +168,7 @@ class Loaded:
             return [self[each] if isinstance(each, Program | MapSpec) else each for each in initial]
         return {key: self[each] if isinstance(each, Program | MapSpec) else each for key, each in initial.items()}
 
-    def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
+    def attach(self, mode: str = "auto") -> tuple[Link, ...]:
         """Attach every program that says where, and is not attached yet: all or none. Return the new links.
 
         A ``StructOps`` is registered.
@@ -190,13 +189,18 @@ class Loaded:
         links: list[Link] = []
         try:
             for each in todo:
-                links.append(attach(each, mode=mode) if isinstance(each, LoadedProgram) else each.register())
+                links.append(self._attach(each, mode) if isinstance(each, LoadedProgram) else each.register())
                 self.links = before + tuple(links)
         except BaseException:
             _close(links)
             self.links = before
             raise
         return tuple(links)
+
+    def _attach(self, program: LoadedProgram, mode: str) -> Link:
+        """Attach a program where it says; a map that it says is the one of these objects."""
+        place = program.program.attach
+        return attach(program, place.among(self) if place and place.maps() else None, mode)
 
     def reader(self, *buffers: MapSpec, lost: MapSpec | None = None, **options: Any) -> Reader:
         """Return a reader of the events in ring buffers, or in a perf event array.

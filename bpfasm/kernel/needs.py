@@ -54,7 +54,7 @@ def _no_bpf() -> FeatureMissing | None:
 
 
 def _no_kprobe() -> FeatureMissing | None:
-    from bpfasm.kernel.kprobe_refused import no_tracefs
+    from bpfasm.kernel.links.kprobe_refused import no_tracefs
 
     needs = ("CAP_PERFMON",)
     if system.pmu_type("kprobe") is None:

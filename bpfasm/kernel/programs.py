@@ -195,6 +195,11 @@ def load_program(
             target = target.replace(kfuncs=kfuncs_here(assembled.kfuncs, held))
             if held:
                 more["fd_array"] = buffer(pack(f"={1 + len(held)}i", 0, *held))
+        target = target.replace(arch=os.uname().machine)
+        if any(operand.told == "tracepoints" for _, operand, _ in assembled.symbols):
+            from bpfasm.kernel.formats import formats_here
+
+            target = target.replace(tracepoints=formats_here(assembled.symbols))
         if any(operand.told == "btf" for _, operand, _ in assembled.symbols):
             from bpfasm.kernel.kernel_btf import Modules, vmlinux
 

@@ -19,10 +19,12 @@ from bpfasm.uapi.bpf import (
     BPF_BTF_LOAD,
     BPF_COMMON_ATTRS,
     BPF_ENABLE_STATS,
+    BPF_ITER_CREATE,
     BPF_LINK_CREATE,
     BPF_LINK_DETACH,
     BPF_LINK_GET_FD_BY_ID,
     BPF_LINK_GET_NEXT_ID,
+    BPF_LINK_UPDATE,
     BPF_MAP_CREATE,
     BPF_MAP_DELETE_ELEM,
     BPF_MAP_FREEZE,
@@ -215,6 +217,18 @@ def obj_get_info_by_fd(fd: int, layout: Layout, size: int, **given: Field) -> di
     return {name: get(memory, layout, name) for name, (_, length, _) in layout.items() if length}
 
 
+def info_size(fd: int) -> int:
+    """Return how many bytes this kernel tells of an object: where its struct ends."""
+    memory = buffer(_LONGEST_INFO)
+    attr = Attr({"info.bpf_fd": fd, "info.info_len": len(memory), "info.info": memory})
+    attr.call(BPF_OBJ_GET_INFO_BY_FD)
+    return attr["info.info_len"]
+
+
+#: Longer than any struct that tells of an object; what is behind the kernel's own is zero, as the kernel wants it.
+_LONGEST_INFO = 512
+
+
 def enable_stats(type: int) -> int:
     """Count what running programs costs (``type`` BPF_STATS_RUN_TIME) until the fd that is returned is closed."""
     return Attr({"enable_stats.type": type}, least=end(union_bpf_attr, "enable_stats.type")).open(BPF_ENABLE_STATS)
@@ -225,13 +239,27 @@ def link_create(**fields: Field) -> int:
     return Attr({f"link_create.{name}": value for name, value in fields.items()}).open(BPF_LINK_CREATE)
 
 
-def raw_tracepoint_open(name: str, prog_fd: int) -> int:
-    """Attach a program at a tracepoint; return the link's fd."""
+def raw_tracepoint_open(name: str, prog_fd: int, cookie: int = 0) -> int:
+    """Attach a program at a tracepoint; return the link's fd.
+
+    Without a name at what it was loaded for: that is how tracing programs were attached before they had links.
+    """
     fields: dict[str, Field] = {
-        "raw_tracepoint.name": buffer(name.encode() + b"\0"),
+        "raw_tracepoint.name": buffer(name.encode() + b"\0") if name else 0,
         "raw_tracepoint.prog_fd": prog_fd,
+        "raw_tracepoint.cookie": cookie,
     }
     return Attr(fields).open(BPF_RAW_TRACEPOINT_OPEN)
+
+
+def link_update(**fields: Field) -> None:
+    """Put another program into a link. Fields: link_fd, new_prog_fd, flags (BPF_F_REPLACE), old_prog_fd."""
+    Attr({f"link_update.{name}": value for name, value in fields.items()}).call(BPF_LINK_UPDATE)
+
+
+def iter_create(link_fd: int) -> int:
+    """Return a file of what an iterator's program writes, to be read once from its beginning to its end."""
+    return Attr({"iter_create.link_fd": link_fd}).open(BPF_ITER_CREATE)
 
 
 def link_detach(link_fd: int) -> None:

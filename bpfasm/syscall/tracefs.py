@@ -21,9 +21,12 @@ def find(mountinfo: str | None = None) -> str | None:
     return None
 
 
-def add_kprobe_event(tracefs: str, definition: str) -> None:
-    """Make an event: ``p:GROUP/EVENT SYMBOL+OFFSET`` or ``r:GROUP/EVENT SYMBOL``. Raises OSError."""
-    _append(f"{tracefs}/kprobe_events", definition)
+def add_event(path: str, definition: str) -> None:
+    """Make an event by kprobe_events or uprobe_events: ``p:GROUP/EVENT PLACE`` or ``r:GROUP/EVENT PLACE``.
+
+    A place is ``SYMBOL+OFFSET``, or ``FILE:OFFSET`` in a program. Raises OSError.
+    """
+    _append(path, definition)
 
 
 def remove_kprobe_event(tracefs: str, group: str, event: str) -> None:
@@ -36,6 +39,16 @@ def remove_event(path: str, event: str) -> None:
     _append(path, f"-:{event}")
 
 
+def missed(tracefs: str, kind: str, event: str) -> int | None:
+    """Return how often an event of kprobe_events was passed over, None where that is not said."""
+    # "  EVENT   hits   missed"; the group is not in it. uprobe_profile has no last column.
+    for line in (read(f"{tracefs}/{kind}_profile") or "").splitlines() if kind == "kprobe" else ():
+        name, *numbers = line.split()
+        if name == event and len(numbers) == 2:
+            return int(numbers[1])
+    return None
+
+
 def events_of(path: str) -> list[tuple[str, str]]:
     """Return the group and name of each event that a file lists; none where it cannot be read."""
     found = []
@@ -45,6 +58,26 @@ def events_of(path: str) -> list[tuple[str, str]]:
         if event:
             found.append((group, event))
     return found
+
+
+def tracepoints(tracefs: str) -> dict[str, list[str]]:
+    """Return the names of all events by their groups; nothing where they cannot be read."""
+    root = f"{tracefs}/events"
+    groups: dict[str, list[str]] = {}
+    try:
+        for group in sorted(os.listdir(root)):
+            if os.path.isdir(f"{root}/{group}"):
+                names = sorted(os.listdir(f"{root}/{group}"))
+                groups[group] = [name for name in names if os.path.isdir(f"{root}/{group}/{name}")]
+    except OSError:
+        return {}
+    return groups
+
+
+def format_of(tracefs: str, group: str, event: str) -> str:
+    """Return what the kernel says of the record of an event. Raises OSError."""
+    with open(f"{tracefs}/events/{group}/{event}/format", encoding="utf-8", errors="replace") as file:
+        return file.read()
 
 
 def event_id(tracefs: str, group: str, event: str) -> int:

@@ -12,7 +12,7 @@ from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.kprobe import symbols_of
+from bpfasm.kernel.links.kprobe import symbols_of
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.owner import owner_of, this_process

@@ -65,7 +65,8 @@ def test_the_wrong_type_of_program():
     with load(program) as obj, pytest.raises(KernelError) as caught:
         obj.attach()
     assert caught.value.what == (
-        "filter is of type BPF_PROG_TYPE_SOCKET_FILTER, and cannot be attached at raw tracepoint sys_enter"
+        "filter is of type BPF_PROG_TYPE_SOCKET_FILTER, and raw tracepoint sys_enter takes a "
+        "BPF_PROG_TYPE_RAW_TRACEPOINT or BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE"
     )
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,9 @@ if sys.platform != "linux":
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import kprobe_refused, maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
-from bpfasm.kernel.kprobe import symbols_of
+from bpfasm.kernel import maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
+from bpfasm.kernel.links import kprobe_refused, tracepoint_refused, tracing_refused, uprobe_refused
+from bpfasm.kernel.links.kprobe import symbols_of
 from bpfasm.kernel.privilege import needs_of_program, not_permitted
 from bpfasm.kernel.signals import Terminated, terminable
 from bpfasm.kernel.verdict import Verdict
@@ -513,6 +515,87 @@ def test_kprobes_that_are_not_permitted(machine, monkeypatch):
     monkeypatch.setattr(system, "perf_event_paranoid", lambda: 3)
     error = kprobe_refused.refusal(kprobe("vfs_read"), errno.EACCES)
     assert error.what == ("attaching kprobe vfs_read: kernel.perf_event_paranoid is 3, which asks for CAP_SYS_ADMIN")
+
+
+def test_a_maxactive_that_the_mechanism_does_not_take():
+    error = kprobe_refused.no_maxactive(kretprobe("vfs_read", maxactive=9), "link")
+    assert error.report().splitlines() == [
+        "error: kretprobe vfs_read has a maxactive, which mode='link' does not take [kprobe-maxactive]",
+        'leave it out, or attach with mode="tracefs" or "auto"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "do"), [(errno.ENOENT, "this event cannot be opened by perf"), (errno.EIO, "dmesg may tell more")]
+)
+def test_why_a_tracepoint_was_not_opened(number, do):
+    error = tracepoint_refused.refusal("sched:sched_switch", number)
+    assert (error.errno, error.rule) == (number, "attach-refused")
+    assert error.do.startswith(do)
+
+
+def test_kernels_without_tracefs(monkeypatch):
+    monkeypatch.setattr(system, "read", lambda path: "nodev\tsysfs\n")
+    assert tracepoint_refused.no_tracefs().what == "this kernel is built without tracefs (CONFIG_TRACING)"
+    monkeypatch.setattr(system, "read", lambda path: "nodev\ttracefs\n")
+    assert tracepoint_refused.no_tracefs().what.startswith("tracefs is not mounted here")
+
+
+def test_kernels_without_uprobes(monkeypatch):
+    monkeypatch.setattr(system, "pmu_type", lambda name: None)
+    monkeypatch.setattr(os.path, "isdir", lambda path: path == system.PMUS)
+    for error in (uprobe_refused.no_pmu(), uprobe_refused.no_tracefs(None), uprobe_refused.no_tracefs("/t")):
+        assert (error.rule, error.do) == ("no-uprobes", LAB)
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    assert (uprobe_refused.no_pmu().rule, uprobe_refused.no_tracefs(None).rule) == ("no-sysfs", "no-tracefs")
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "rule", "what", "do"),
+    [
+        (errno.ENOENT, "", "uprobe-attach", "the kernel finds no file", "inside=PID"),
+        (
+            errno.EINVAL,
+            "Bad",
+            "uprobe-attach",
+            "the kernel takes no probe there; tracefs says: Bad",
+            "offset must be",
+        ),
+        (524, "", "uprobe-attach", "cannot step over that instruction", "take another offset"),
+        (errno.EIO, "", "uprobe-attach", "EIO", "dmesg"),
+    ],
+)
+def test_why_a_uprobe_was_not_attached(number, said, rule, what, do):
+    error = uprobe_refused.refusal(uprobe("/bin/sh", offset=4), "/bin/sh", 4, number, said)
+    assert (error.errno, error.rule) == (number, rule)
+    assert error.what.startswith("uprobe /bin/sh:0x4 was not attached: ")
+    assert what in error.what
+    assert do in error.do
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "what"),
+    [
+        (errno.EBUSY, fentry("vfs_read"), "has a program already that excludes others"),
+        (errno.EEXIST, fentry("vfs_read"), "is attached there already"),
+        (errno.E2BIG, fentry("vfs_read"), "38 programs are attached there"),
+        (errno.ENOENT, fentry("vfs_read"), "the function is gone"),
+        (errno.EINVAL, freplace(7, "f"), "the function was replaced already"),
+        (errno.EIO, tp_btf("sched_switch"), "EIO"),
+    ],
+)
+def test_why_a_traced_function_was_not_attached_to(monkeypatch, number, place, what):
+    monkeypatch.setattr(tracing_refused, "_no_trampolines", lambda: False)
+    error = tracing_refused.refusal(SimpleNamespace(name="prog"), place, number)
+    assert (error.errno, error.rule) == (number, "attach-refused")
+    assert what in error.what
+    assert error.do
+
+
+def test_kernels_that_attach_to_no_functions(monkeypatch):
+    monkeypatch.setattr(tracing_refused, "_no_trampolines", lambda: True)
+    error = tracing_refused.refusal(SimpleNamespace(name="prog"), fentry("vfs_read"), 524)
+    assert error.rule == "no-trampoline"
 
 
 def test_kernels_without_kprobes(monkeypatch):

@@ -14,3 +14,5 @@ from bpfasm.asm.snippets.events import (
     ringbuf_watermark as ringbuf_watermark,
 )
 from bpfasm.asm.snippets.maps import count as count
+from bpfasm.asm.snippets.registers import func_arg as func_arg, ret_value as ret_value, syscall_arg as syscall_arg
+from bpfasm.asm.snippets.usdt import usdt_arg as usdt_arg

@@ -14,7 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.attach import Kprobe
     from bpfasm.errors import BpfasmError
-    from bpfasm.kernel.programs import LoadedProgram
+
+
+#: KRETPROBE_MAXACTIVE_MAX of the kernel's trace_probe code.
+_MOST_ACTIVE = 4096
 
 
 def no_kprobes() -> FeatureMissing:
@@ -50,7 +53,14 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
         return event_not_permitted(f"attaching {probe}", errno_name(number))
     # Past the kernel's end an offset is ENOENT too, with a symbol that is there.
     if (number == ENOENT and not probe.offset) or (number in (ENOENT, EINVAL) and not _known(probe)):
-        return _no_symbol(probe, number)
+        return no_symbol(probe, number)
+    if number == EINVAL and probe.maxactive > _MOST_ACTIVE:
+        return KernelError(
+            number,
+            f"{probe} was not attached: its maxactive is {probe.maxactive}",
+            f"the kernel takes up to {_MOST_ACTIVE}",
+            rule="kprobe-maxactive",
+        )
     what, words = f"{probe} was not attached", f"; tracefs says: {said}" if said else ""
     if number in (EILSEQ, ERANGE) or (number in (ENOENT, EINVAL) and probe.offset):
         return KernelError(
@@ -77,39 +87,28 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
     return KernelError(number, f"{what}: {text}{words}", do, rule="kprobe-attach")
 
 
-def not_bound(program: LoadedProgram, probe: Kprobe, number: int) -> BpfasmError:
-    """Say why the program was not tied to the event that was made for it."""
-    if number in (EPERM, EACCES):
-        return event_not_permitted(f"attaching {program.name} at {probe}", errno_name(number))
-    what = f"{program.name} was not attached at {probe}"
-    return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="kprobe-attach")
-
-
-def wrong_type(program: LoadedProgram, probe: Kprobe) -> KernelError:
-    """The program is not one for kprobes."""
-    from bpfasm.kernel.words import prog_type
-
-    return KernelError(
-        EINVAL,
-        f"{program.name} is of type {prog_type(program.program.type)}, and {probe} takes a BPF_PROG_TYPE_KPROBE",
-        "give the program that type; kretprobes and syscalls take it too",
-        rule="program-type",
+def no_maxactive(probe: Kprobe, mode: str) -> FeatureMissing:
+    """The mechanism takes no number of calls under way."""
+    return FeatureMissing(
+        f"{probe} has a maxactive, which mode={mode!r} does not take",
+        'leave it out, or attach with mode="tracefs" or "auto"',
+        rule="kprobe-maxactive",
     )
 
 
 def _known(probe: Kprobe) -> bool:
     """Return whether the kernel has the symbol of a probe; True where it does not show its symbols."""
-    from bpfasm.kernel.kprobe import symbols_of
+    from bpfasm.kernel.links.kprobe import symbols_of
 
     known = system.kernel_symbols()
     return not known or not known.isdisjoint(symbols_of(probe))
 
 
-def _no_symbol(probe: Kprobe, number: int) -> KernelError:
+def no_symbol(probe: Kprobe, number: int) -> KernelError:
     """Name the functions that come near: what can be probed, or else all that there are."""
     from difflib import get_close_matches
 
-    from bpfasm.kernel.kprobe import symbols_of
+    from bpfasm.kernel.links.kprobe import symbols_of
 
     root = tracefs.find()
     there = tracefs.probed_functions(root) if root else set()
