@@ -11,7 +11,6 @@ from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
 from bpfasm.asm.syntax.labels import labelled
 from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import decode, encode
-from bpfasm.isa.match import form_of
 from bpfasm.isa.table import FORMS
 from bpfasm.views.listing import PRINTERS, listing
 
@@ -270,45 +269,104 @@ def test_what_may_be_two_things_is_said():
 # What is wrong
 
 WRONG = [
-    ("ubpf", "mov %r1", "f:1:8: error: the end of the line where ',' belongs [text-syntax]",
-     "write it like `mov %r1, 5`"),
-    ("ubpf", "exit\nmov %r50, 1", "f:2:5: error: there is no register r50 [text-register]", "registers are r0 to r10"),
-    ("ubpf", "ldxq %r1, [%r2]", "f:1:1: error: no instruction of the ubpf syntax begins with 'ldxq' [text-unknown]",
-     "the nearest are"),
-    ("ubpf", "ldxw %r1, [%r2+0x10000]",
-     "f:1:16: error: an offset of 0x10000 bytes does not fit 16 bits (-32768 to 32767) [text-range]", "add it to"),
-    ("ubpf", "mov %r1, 2147483648", "f:1:10: error: 2147483648 does not fit 32 bits [text-range]", "it would be"),
-    ("ubpf", "ja oot\nout:\nexit", "f:1:4: error: there is no label oot [text-label]", "did you mean out?"),
-    ("llvm", "r1 = 5\nr2 = r1 + 5", "f:2:9: error: '+' where one of 'll', the end of the line belongs [text-syntax]",
-     "write it like"),
-    ("llvm", "r1 = 99999999999", "f:1:6: error: 99999999999 does not fit 32 bits [text-range]", "load 64 bits"),
-    ("llvm", "call nothing", "f:1:6: error: there is no helper and no label nothing [text-helper]", "write its number"),
-    ("kernel", "0: (b7) r1 = 5\n2: (95) exit", "f:2:1: error: this says that it is slot 2, and it is slot 1 [text-slot]",
-     "lines are missing"),
-    ("kernel", "(b7) exit", "f:1:1: error: this is no text of opcode b7 [text-opcode]", "(b7) is `r1 = 5`"),
-    ("kernel", "(85) call bpf_ringbuf_output#1",
-     "f:1:11: error: bpf_ringbuf_output is not the name of helper 1 [text-helper]", "helper 1 is bpf_map_lookup_elem"),
-    ("kernel", "0: b701000006000000  (b7) r1 = 5",
-     "f:1:1: error: the bytes b701000006000000 are not those of the text beside them [text-bytes]",
-     "the text is b701000005000000"),
-    ("kernel", "", "f:1: error: there is no instruction in it, read as kernel text [text-empty]", "--from says"),
-    ("kernel", ".8byte 0x1ffffffffffffffff", "f:1:8: error: '0x1ffffffffffffffff' is no number of 64 bits [text-range]",
-     "write .8byte"),
-    ("macro", "BPF_MOV64_IMM(R0, R1)", "f:1:1: error: BPF_MOV64_IMM: R1 is a register, and the imm slot takes a number"
-     " [register-in-imm]", "did you mean BPF_MOV64_REG(R0, R1)?"),
-    ("macro", "BPF_MOV64_IM(R0, 1)", "f:1:1: error: there is no macro BPF_MOV64_IM [c-macro]",
-     "did you mean BPF_MOV64_IMM?"),
-    (None, "hello world", "f:1:1: error: 'hello' begins no instruction, in any syntax [text-unknown]", "the kernel"),
-]  # fmt: skip
+    ("ubpf", "mov %r1", "1:8", "the end of the line where ',' belongs", "text-syntax", "write it like `mov %r1, 5`"),
+    ("ubpf", "exit\nmov %r50, 1", "2:5", "there is no register r50", "text-register", "registers are r0 to r10"),
+    (
+        "ubpf",
+        "ldxq %r1, [%r2]",
+        "1:1",
+        "no instruction of the ubpf syntax begins with 'ldxq'",
+        "text-unknown",
+        "the near",
+    ),
+    (
+        "ubpf",
+        "ldxw %r1, [%r2+0x10000]",
+        "1:16",
+        "an offset of 0x10000 bytes does not fit 16 bits (-32768 to 32767)",
+        "text-range",
+        "add it to",
+    ),
+    ("ubpf", "mov %r1, 2147483648", "1:10", "2147483648 does not fit 32 bits", "text-range", "it would be negative"),
+    ("ubpf", "ja oot\nout:\nexit", "1:4", "there is no label oot", "text-label", "did you mean out?"),
+    (
+        "llvm",
+        "r1 = 5\nr2 = r1 + 5",
+        "2:9",
+        "'+' where one of 'll', the end of the line belongs",
+        "text-syntax",
+        "write it like",
+    ),
+    ("llvm", "r1 = 99999999999", "1:6", "99999999999 does not fit 32 bits", "text-range", "load 64 bits"),
+    ("llvm", "call nothing", "1:6", "there is no helper and no label nothing", "text-helper", "write its number"),
+    (
+        "kernel",
+        "0: (b7) r1 = 5\n2: (95) exit",
+        "2:1",
+        "this says that it is slot 2, and it is slot 1",
+        "text-slot",
+        "lines are missing",
+    ),
+    ("kernel", "(b7) exit", "1:1", "this is no text of opcode b7", "text-opcode", "(b7) is `r1 = 5`"),
+    (
+        "kernel",
+        "(85) call bpf_ringbuf_output#1",
+        "1:11",
+        "bpf_ringbuf_output is not the name of helper 1",
+        "text-helper",
+        "helper 1 is bpf_map_lookup_elem",
+    ),
+    (
+        "kernel",
+        "0: b701000006000000  (b7) r1 = 5",
+        "1:1",
+        "the bytes b701000006000000 are not those of the text beside them",
+        "text-bytes",
+        "the text is b701000005000000",
+    ),
+    ("kernel", "", "1", "there is no instruction in it, read as kernel text", "text-empty", "--from says"),
+    (
+        "kernel",
+        ".8byte 0x1ffffffffffffffff",
+        "1:8",
+        "'0x1ffffffffffffffff' is no number of 64 bits",
+        "text-range",
+        "write .8byte",
+    ),
+    (
+        "macro",
+        "BPF_MOV64_IMM(R0, R1)",
+        "1:1",
+        "BPF_MOV64_IMM: R1 is a register, and the imm slot takes a number",
+        "register-in-imm",
+        "did you mean BPF_MOV64_REG(R0, R1)?",
+    ),
+    (
+        "macro",
+        "BPF_MOV64_IM(R0, 1)",
+        "1:1",
+        "there is no macro BPF_MOV64_IM",
+        "c-macro",
+        "did you mean BPF_MOV64_IMM?",
+    ),
+    (
+        None,
+        "hello world",
+        "1:1",
+        "'hello' begins no instruction, in any syntax",
+        "text-unknown",
+        "the kernel and LLVM",
+    ),
+]
 
 
-@pytest.mark.parametrize(("syntax", "text", "first", "second"), WRONG)
-def test_what_is_wrong_is_said_at_its_place(syntax, text, first, second):
+@pytest.mark.parametrize(("syntax", "text", "place", "what", "rule", "do"), WRONG)
+def test_what_is_wrong_is_said_at_its_place(syntax, text, place, what, rule, do):
     with pytest.raises(BpfasmError) as caught:
         detect.read(text, "f", syntax)
-    lines_ = caught.value.report().splitlines()
-    assert lines_[0] == first
-    assert len(lines_) == 2 and lines_[1].startswith(second)
+    first, second = caught.value.report().splitlines()
+    assert first == f"f:{place}: error: {what} [{rule}]"
+    assert second.startswith(do)
 
 
 # Nothing that is read can do harm

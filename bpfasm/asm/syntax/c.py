@@ -45,7 +45,7 @@ _FIELDS = ("code", "dst_reg", "src_reg", "off", "imm")
 def text(insn: Insn, form: Form | None) -> str:
     """Return an instruction as C has it: the macro call, or field by field where the user's header has no macro."""
     said = macro.text(insn, form)
-    if said.startswith(_KERNEL_ONLY):
+    if form is not None and (form.dialect == "xlated" or said.startswith(_KERNEL_ONLY)):
         numbers = isinstance(insn.imm, int) and isinstance(insn.off, int)
         return f"{data(insn)} /* {said} */" if numbers else data(insn)
     return said
