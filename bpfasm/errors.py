@@ -35,19 +35,25 @@ class BpfasmError(Exception):
     ``rule`` is a stable id, and each has a paragraph in the documentation's page of rules.
     """
 
-    def __init__(self, what: str, do: str = "", *, source: Source | None = None, rule: str = "") -> None:
+    def __init__(
+        self, what: str, do: str = "", *, source: Source | None = None, rule: str = "", column: int | None = None
+    ) -> None:
         Exception.__init__(self, what)
         self.what = what
         self.do = do
         self.source = source
+        #: The column of ``source``'s line, counted from 1, where text was read.
+        self.column = column
         self.rule = rule
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.do}" if self.do else self.what
 
     def report(self) -> str:
-        """Return what a command prints: ``FILE:LINE: error: WHAT [RULE]``, and below it what to do."""
+        """Return what a command prints: ``FILE:LINE:COLUMN: error: WHAT [RULE]``, and below it what to do."""
         where = f"{self.source[0]}:{self.source[1]}: " if self.source else ""
+        if self.source and self.column:
+            where = f"{self.source[0]}:{self.source[1]}:{self.column}: "
         rule = f" [{self.rule}]" if self.rule else ""
         first = f"{where}error: {self.what}{rule}"
         return f"{first}\n{self.do}" if self.do else first

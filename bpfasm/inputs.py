@@ -1,7 +1,8 @@
 """INPUT of the command line to programs: the only front door.
 
-An INPUT is ``FILE.py[:NAME]``, an object ``FILE.o[:NAME]`` or ``FILE.o:SECTION``, hex digits or raw bytes in a file,
-``-`` for standard input, or a program that is in the kernel: ``id:N``, ``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
+An INPUT is ``FILE.py[:NAME]``, ``FILE.c[:NAME]``, an object ``FILE.o[:NAME]`` or ``FILE.o:SECTION``, a file of text
+in any syntax, of hex digits or of raw bytes, ``-`` for standard input, or a program that is in the kernel: ``id:N``,
+``tag:HEX``, ``name:NAME``, ``pinned:PATH``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import sys
 
 from bpfasm.asm import Program
-from bpfasm.asm.syntax import hexdump
+from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
 from bpfasm.uapi import bpf
@@ -20,10 +21,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bpfasm.asm.classic import SockFilter
+    from bpfasm.asm.syntax.detect import Text
     from bpfasm.asm.syntax.xlated import Names
     from bpfasm.errors import Source
+    from bpfasm.kernel.dump import Dump
 
-SYNTAXES = ("py", "elf", "hex", "raw")
+SYNTAXES = ("py", "elf", "hex", "raw", "kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
 
 #: How a program in the kernel is named.
 SELECTORS = ("id", "tag", "name", "pinned")
@@ -42,6 +46,13 @@ class Input(Value):
     rest: bytes = b""
     #: What the numbers of each program stand for, where they come from the kernel.
     names: tuple[Names, ...] = ()
+    #: Of programs in the kernel, what it tells of them.
+    dumps: tuple[Dump, ...] = ()
+    #: What it was read as, one of SYNTAXES, and what is to be said about that.
+    syntax: str = ""
+    note: str = ""
+    #: Of each program that is classic BPF, the instructions; the program is what they are converted to.
+    classic: tuple[tuple[SockFilter, ...], ...] = ()
 
     def whole(self) -> tuple[Program, ...]:
         """Return the programs; raise the problem if there is one."""
@@ -75,13 +86,62 @@ def read(given: str, syntax: str | None = None) -> Input:
     data = _bytes(path)
     if syntax == "elf" or (syntax is None and data[:4] == b"\x7fELF"):
         return _object(path, name, data)
-    if name:
-        raise InputError(
-            f"{path} has no named programs", "only FILE.py:NAME and FILE.o:NAME name one", rule="input-name"
-        )
-    if syntax == "hex" or (syntax is None and hexdump.looks_hex(data)):
+    is_hex = not path.endswith(".c") and hexdump.looks_hex(data) and not tcpdump.looks_classic(data.decode("latin-1"))
+    if syntax == "hex" or (syntax is None and is_hex):
         data = hexdump.parse(data.decode("latin-1"), path)
+    elif syntax not in (None, "raw") or (syntax is None and _is_text(data)):
+        return _named(_text(path, data, "c" if path.endswith(".c") and syntax is None else syntax), name)
+    if name:
+        do = "FILE.py:NAME, FILE.c:NAME and FILE.o:NAME name one"
+        raise InputError(f"{path} has no named programs", do, rule="input-name")
     return _slots(path, data)
+
+
+def _is_text(data: bytes) -> bool:
+    """Tell text from raw bytes: a program's bytes have zeros in them, and a text has none."""
+    if not data.strip() or b"\0" in data:
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _text(path: str, data: bytes, syntax: str | None) -> Input:
+    """Return what a text holds; what of it is classic BPF is converted."""
+    from bpfasm.asm.convert import convert
+    from bpfasm.asm.syntax import detect
+
+    text = data.decode(errors="replace")
+    if not text.strip():
+        raise InputError(f"{path} is empty", "a program has at least one instruction", rule="input-empty")
+    found: Text = detect.read(text, path, syntax, _title(path))
+    seccomp = "seccomp" in text.lower()
+    converted = tuple(
+        Program(title, bpf.BPF_PROG_TYPE_SOCKET_FILTER, convert(insns, seccomp=seccomp))
+        for title, insns in found.classic
+    )
+    classic = tuple(insns for _, insns in found.classic)
+    if found.programs:
+        return Input(path, found.programs, syntax=found.syntax, note=found.note)
+    return Input(path, converted, syntax=found.syntax, note=found.note, classic=classic)
+
+
+def _named(given: Input, name: str) -> Input:
+    """Return what is called NAME of an INPUT, all of it without a name."""
+    if not name:
+        return given
+    for number, program in enumerate(given.programs):
+        if program.name == name:
+            classic = given.classic[number : number + 1]
+            return given.replace(programs=(program,), classic=classic)
+    known = ", ".join(program.name for program in given.programs)
+    raise InputError(f"{given.name} has no program {name}", f"it has {known}", rule="input-name")
+
+
+def _title(path: str) -> str:
+    return "stdin" if path == "-" else os.path.basename(path).split(".")[0]
 
 
 def _from_the_kernel(given: str, how: str, what: str) -> Input:
@@ -91,7 +151,7 @@ def _from_the_kernel(given: str, how: str, what: str) -> Input:
 
     found = [dump(opened.fd) for opened in matching("prog", how, what)]
     programs = tuple(assembled_of(each).program for each in found)
-    return Input(given, programs, names=tuple(each.names for each in found))
+    return Input(given, programs, names=tuple(each.names for each in found), dumps=tuple(found), syntax="kernel")
 
 
 def shipped(path: str) -> dict[str, Any]:
@@ -129,7 +189,7 @@ def _bytes(path: str) -> bytes:
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}",
-            "INPUT is a .py file, an object, a file of hex digits or raw bytes, - for standard input, or id:N",
+            "INPUT is a .py or .c file, object, text in any syntax, hex digits, raw bytes, - (standard input), or id:N",
             rule="input-file",
         ) from None
 
@@ -154,7 +214,7 @@ def _object(path: str, name: str, data: bytes) -> Input:
 
 def _slots(path: str, data: bytes) -> Input:
     """Return the one program of a file of slots; what is cut off its end becomes the problem."""
-    name = "stdin" if path == "-" else os.path.basename(path).split(".")[0]
+    name = _title(path)
     if not data:
         raise InputError(f"{path} is empty", "a program has at least one instruction of 8 bytes", rule="input-empty")
     whole = len(data) // SLOT_BYTES * SLOT_BYTES

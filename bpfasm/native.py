@@ -1,4 +1,4 @@
-"""Native code as text, by capstone. The only importer of it."""
+"""Native code as text, by capstone, and what it makes of BPF. The only importer of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 
@@ -36,6 +36,23 @@ def disassemble(code: bytes, address: int, machine: str) -> Iterator[NativeInsn]
         yield NativeInsn(at, code[start : start + size], f"{mnemonic} {operands}".rstrip(), target)
 
 
+def bpf_texts(codes: Iterable[bytes]) -> Iterator[str]:
+    """Yield capstone's text of each BPF instruction, given as its 8 or 16 bytes; empty for what it does not decode.
+
+    Raises FeatureMissing without capstone.
+    """
+    capstone = _capstone()
+    reader = capstone.Cs(capstone.CS_ARCH_BPF, capstone.CS_MODE_BPF_EXTENDED | capstone.CS_MODE_LITTLE_ENDIAN)
+    for code in codes:
+        found = next(reader.disasm_lite(code, 0), None)
+        yield f"{found[2]} {found[3]}".rstrip() if found else ""
+
+
+def version() -> str:
+    """Return capstone's version. Raises FeatureMissing without it."""
+    return str(_capstone().__version__)
+
+
 def _address(operands: str) -> int:
     """Return the address that a jump names, its last operand; 0 where it names a register."""
     last = operands.rpartition(",")[2].strip().lstrip("#")
@@ -44,12 +61,7 @@ def _address(operands: str) -> int:
 
 def _reader(machine: str) -> tuple[Any, tuple[str, ...]]:
     """Return capstone's disassembler of a machine, and how the names of its jumps and calls start."""
-    try:
-        import capstone
-    except ImportError:
-        raise FeatureMissing(
-            "native code is shown by capstone, which is not installed", "pip install capstone", rule="no-capstone"
-        ) from None
+    capstone = _capstone()
     jumps: tuple[str, ...]
     if machine == "x86_64":
         reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
@@ -68,3 +80,13 @@ def _reader(machine: str) -> tuple[Any, tuple[str, ...]]:
         )
     reader.skipdata = True
     return reader, jumps
+
+
+def _capstone() -> Any:
+    try:
+        import capstone
+    except ImportError:
+        raise FeatureMissing(
+            "native code is shown by capstone, which is not installed", "pip install capstone", rule="no-capstone"
+        ) from None
+    return capstone

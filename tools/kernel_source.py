@@ -109,6 +109,7 @@ typedef __u64 u64;
 """,
     "main.c": """\
 #include <stdarg.h>
+#include <stdio.h>
 #include "disasm.h"
 
 static void print(void *unused, const char *format, ...)
@@ -119,10 +120,28 @@ static void print(void *unused, const char *format, ...)
     va_end(arguments);
 }
 
+/* What disasm.c leaves to whom it prints for; map[idx:] and subprog[] are bpftool's words. */
+static const char *immediate(void *unused, const struct bpf_insn *insn, __u64 full)
+{
+    static char text[64];
+    __s32 low = insn->imm, high = (insn + 1)->imm;
+
+    switch (insn->src_reg) {
+    case 1: snprintf(text, sizeof(text), "map[fd:%d]", low); break;
+    case 2: snprintf(text, sizeof(text), "map[fd:%d][0]+%d", low, high); break;
+    case 3: snprintf(text, sizeof(text), "btf[id:%d][fd:%d]", low, high); break;
+    case 4: snprintf(text, sizeof(text), "subprog[%+d]", low); break;
+    case 5: snprintf(text, sizeof(text), "map[idx:%d]", low); break;
+    case 6: snprintf(text, sizeof(text), "map[idx:%d]+%d", low, high); break;
+    default: snprintf(text, sizeof(text), "0x%llx", (unsigned long long)full);
+    }
+    return text;
+}
+
 /* In come two slots for each text: an instruction, and the second slot of one that has it. */
 int main(void)
 {
-    const struct bpf_insn_cbs callbacks = { .cb_print = print };
+    const struct bpf_insn_cbs callbacks = { .cb_print = print, .cb_imm = immediate };
     struct bpf_insn slots[2];
 
     while (fread(slots, sizeof(slots), 1, stdin)) {

@@ -245,7 +245,7 @@ def BPF_LD_IMM64_RAW_FULL(dst: Register, src: int, off1: int, off2: int, imm1: A
     ``imm1`` may be a subprogram or its label when ``src`` is BPF_PSEUDO_FUNC.
     """
     first = imm1 if isinstance(imm1, Subprog | Label | str) and src == bpf.BPF_PSEUDO_FUNC else imm32(imm1)
-    return _wide(REG[dst], RAW_REG[src], off16(off1), first, off16(off2), imm32(imm2))
+    return _wide(RAW_REG[dst], RAW_REG[src], off16(off1), first, off16(off2), imm32(imm2))
 
 
 def BPF_LD_MAP_FD(dst: Register, map_fd: MapSpec | int) -> Insn:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
-
+from bpfasm.cli.native import native, not_jited
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text, selector
 from bpfasm.cli.options import write
-from bpfasm.errors import FeatureMissing, InputError
+from bpfasm.errors import InputError
 from bpfasm.kernel import select
 from bpfasm.kernel.dump import assembled_of, dump, full_name
 from bpfasm.kernel.info import jited, prog_info
 from bpfasm.views import documents, object_documents, objects
-from bpfasm.views.dump import native_document, native_functions, native_lines, xlated_lines
+from bpfasm.views.dump import xlated_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
     from typing import Any
 
     from bpfasm.kernel.dump import Dump
@@ -97,37 +95,9 @@ def _several(how: str, what: str) -> InputError:
 
 def _native(each: Dump, code: bytes, options: dict[str, bool], file: str | None) -> tuple[dict[str, Any], list[str]]:
     """Return native code as a document and as lines, or write its bytes to a file."""
+    if file is None:
+        return native(each, code, **options)
     if not code:
-        raise FeatureMissing(
-            f"{each.name} has no native code: it is interpreted",
-            "as root: sysctl net.core.bpf_jit_enable=1, and load it again",
-            rule="not-jited",
-        )
-    if file is not None:
-        write(code, file)
-        return {}, []
-    from bpfasm.native import disassemble
-
-    machine = os.uname().machine
-    functions = list(native_functions(each, code, lambda code, at: disassemble(code, at, machine)))
-    name_of = _symbols(each)
-    document = native_document(each, iter(functions), name_of, machine)
-    return document, list(native_lines(each, iter(functions), name_of, **options))
-
-
-def _symbols(each: Dump) -> Callable[[int], str]:
-    """Return what names an address: the program's own functions, then the kernel's."""
-    from bpfasm.syscall.kallsyms import Kallsyms
-
-    own = [
-        (address, size, each.names.functions.get(start, ""))
-        for address, size, start in zip(
-            each.info.ksyms, each.info.func_lens, sorted(each.names.functions), strict=False
-        )
-    ]
-    kernel = Kallsyms()
-
-    def name_of(address: int) -> str:
-        return next((name for at, size, name in own if at <= address < at + size), "") or kernel.name(address)
-
-    return name_of
+        raise not_jited(each)
+    write(code, file)
+    return {}, []

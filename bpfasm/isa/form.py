@@ -68,6 +68,9 @@ class Form(Value):
     kernel: str
     #: The macro call that makes it.
     macro: str
+    #: LLVM's text, and that of uBPF and bpf_conformance; empty where they have none.
+    llvm: str
+    ubpf: str
     #: The value computed, in the words of bpfasm.isa.meaning: for alu the new destination, for jump whether it is
     #: taken, for store what is stored, for atomic the memory's new content. Empty where there is nothing to compute.
     meaning: str
@@ -108,6 +111,8 @@ def form(
     macro: str,
     meaning: str = "",
     *,
+    llvm: str | None = None,
+    ubpf: str = "",
     reads: str = "",
     writes: str = "",
     size: int = 0,
@@ -118,7 +123,10 @@ def form(
     width: int = 1,
     **fixed: Any,
 ) -> Form:
-    """Make a row. ``fixed`` are fields that must hold a value; those that are no operand and not given must be 0."""
+    """Make a row. ``fixed`` are fields that must hold a value; those that are no operand and not given must be 0.
+
+    LLVM's text is the kernel's where it is not given, and none for what only the kernel writes.
+    """
     operands = _roles(macro)
     free = {field for role in operands for field in ROLES[role]}
     second = 0 if width == 2 else None
@@ -129,6 +137,8 @@ def form(
         code=int(code),
         kernel=kernel,
         macro=macro,
+        llvm=(kernel if dialect == "source" else "") if llvm is None else llvm,
+        ubpf=ubpf,
         meaning=meaning,
         reads=tuple(reads.split()),
         writes=tuple(writes.split()),
@@ -137,6 +147,10 @@ def form(
         since=since,
         group=group,
         dialect=dialect,
-        fixed={field: value for field, value in rest.items() if field not in free},
+        fixed={
+            field: int(value) if isinstance(value, int) else value
+            for field, value in rest.items()
+            if field not in free
+        },
         operands=operands,
     )

@@ -39,7 +39,7 @@ _ARITHMETIC = (
 
 
 def _arithmetic() -> Iterator[Form]:
-    for bits, cls, w in ((64, u.BPF_ALU64, "r"), (32, c.BPF_ALU, "w")):
+    for bits, cls, w, suffix in ((64, u.BPF_ALU64, "r", ""), (32, c.BPF_ALU, "w", "32")):
         for name, op, sign, value in _ARITHMETIC:
             signed = name in {"sdiv", "smod"}
             reads = "" if name == "mov" else "dst"
@@ -52,9 +52,9 @@ def _arithmetic() -> Iterator[Form]:
                 narrow = {"a": "u32(d)", "b": f"u32({b})", "sa": "s32(d)", "sb": f"s32({b})", "top": "31"}
                 meaning = f"u{bits}({value.format(**wide if bits == 64 else narrow)})"
                 if src is k.BPF_K:
-                    operand, kernel, more = "{imm}", f"{w}{{dst}} {sign} {{imm}}", ""
+                    operand, kernel, more, second = "{imm}", f"{w}{{dst}} {sign} {{imm}}", "", "{imm}"
                 else:
-                    operand, kernel, more = "{src}", f"{w}{{dst}} {sign} {w}{{src}}", " src"
+                    operand, kernel, more, second = "{src}", f"{w}{{dst}} {sign} {w}{{src}}", " src", "%r{src}"
                 if name == "mov":
                     macro = f"BPF_MOV{bits}_{kind.upper()}({{dst}}, {operand})"
                 elif signed:
@@ -68,6 +68,7 @@ def _arithmetic() -> Iterator[Form]:
                     kernel,
                     macro,
                     meaning,
+                    ubpf=f"{name}{suffix} %r{{dst}}, {second}",
                     reads=reads + more,
                     **facts,
                 )
@@ -79,6 +80,7 @@ def _arithmetic() -> Iterator[Form]:
             # filter.h has no macro of its own for it; the immediate is unused.
             f"BPF_ALU{bits}_IMM(BPF_NEG, {{dst}}, 0)",
             f"u{bits}(-d)",
+            ubpf=f"neg{suffix} %r{{dst}}",
             reads="dst",
             writes="dst",
             group=f"base{bits}",
@@ -91,6 +93,7 @@ def _arithmetic() -> Iterator[Form]:
                 f"{w}{{dst}} = (s{narrow_bits}){w}{{src}}",
                 f"BPF_MOVSX{bits}_REG({{dst}}, {{src}}, {narrow_bits})",
                 f"u{bits}(s{narrow_bits}(s))",
+                ubpf=f"movsx{narrow_bits}{bits} %r{{dst}}, %r{{src}}",
                 reads="src",
                 writes="dst",
                 off=narrow_bits,
@@ -112,6 +115,7 @@ def _byte_order() -> Iterator[Form]:
                 f"r{{dst}} = {name}{bits} r{{dst}}",
                 f"BPF_ENDIAN({order!r}, {{dst}}, {bits})",
                 f"{name}(d, {bits})",
+                ubpf=f"{name}{bits} %r{{dst}}",
                 **common,
             )
         yield form(
@@ -121,6 +125,7 @@ def _byte_order() -> Iterator[Form]:
             f"r{{dst}} = bswap{bits} r{{dst}}",
             f"BPF_BSWAP({{dst}}, {bits})",
             f"swap(d, {bits})",
+            ubpf=f"bswap{bits} %r{{dst}}",
             isa="v4",
             since="6.6",
             **common,
@@ -144,7 +149,7 @@ _CONDITIONS = (
 
 
 def _jumps() -> Iterator[Form]:
-    for bits, cls, w in ((64, c.BPF_JMP, "r"), (32, u.BPF_JMP32, "w")):
+    for bits, cls, w, suffix in ((64, c.BPF_JMP, "r", ""), (32, u.BPF_JMP32, "w", "32")):
         for name, op, sign, condition, isa, since in _CONDITIONS:
             if bits == 32:
                 isa, since = "v3", "5.1"  # noqa: PLW2901
@@ -153,6 +158,7 @@ def _jumps() -> Iterator[Form]:
                 narrow = {"a": "u32(d)", "b": f"u32({b})", "sa": "s32(d)", "sb": f"s32({b})"}
                 operand = "{cmp}" if src is k.BPF_K else "{src}"
                 shown = "{cmp}" if src is k.BPF_K else f"{w}{{src}}"
+                second = "{cmp}" if src is k.BPF_K else "%r{src}"
                 yield form(
                     f"{name}{bits}_{kind}",
                     "jump",
@@ -160,18 +166,31 @@ def _jumps() -> Iterator[Form]:
                     f"if {w}{{dst}} {sign} {shown} goto pc{{jump}}",
                     f"BPF_JMP{'' if bits == 64 else '32'}_{kind.upper()}({op!r}, {{dst}}, {operand}, {{jump}})",
                     condition.format(**wide if bits == 64 else narrow),
+                    llvm=f"if {w}{{dst}} {sign} {shown} goto {{jump}}",
+                    ubpf=f"{name}{suffix} %r{{dst}}, {second}, {{jump}}",
                     reads="dst" if src is k.BPF_K else "dst src",
                     isa=isa,
                     since=since,
                     group=f"base{bits}",
                 )
-    yield form("ja", "goto", c.BPF_JMP | k.BPF_JA, "goto pc{jump}", "BPF_JMP_A({jump})", group="base32")
+    yield form(
+        "ja",
+        "goto",
+        c.BPF_JMP | k.BPF_JA,
+        "goto pc{jump}",
+        "BPF_JMP_A({jump})",
+        llvm="goto {jump}",
+        ubpf="ja {jump}",
+        group="base32",
+    )
     yield form(
         "gotol",
         "goto",
         u.BPF_JMP32 | k.BPF_JA,
         "gotol pc{jump32}",
         "BPF_JMP32_A({jump32})",
+        llvm="gotol {jump32}",
+        ubpf="ja32 {jump32}",
         isa="v4",
         since="6.6",
         group="base32",
@@ -182,6 +201,7 @@ def _jumps() -> Iterator[Form]:
         c.BPF_JMP | k.BPF_JCOND,
         "may_goto pc{jump}",
         "BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, BPF_MAY_GOTO, {jump}, 0)",
+        llvm="may_goto {jump}",
         src_reg=u.BPF_MAY_GOTO,
         isa="",
         since="6.9",
@@ -213,6 +233,8 @@ def _memory() -> Iterator[Form]:
         group = "base64" if bits == 64 else "base32"
         facts: dict[str, Any] = {"size": count, "group": group}
         at_src, at_dst = f"*({unsigned} *)(r{{src}} {{off}})", f"*({unsigned} *)(r{{dst}} {{off}})"
+        # What LLVM has in the low half of a register is a ``w``; uBPF's names end like those of the kernel's sizes.
+        w, letters = "r" if bits == 64 else "w", size.name.removeprefix("BPF_").lower()
         yield form(
             f"ldx{bits}",
             "load",
@@ -220,6 +242,8 @@ def _memory() -> Iterator[Form]:
             f"r{{dst}} = {at_src}",
             f"BPF_LDX_MEM({size!r}, {{dst}}, {{src}}, {{off}})",
             "m",
+            llvm=f"{w}{{dst}} = {at_src}",
+            ubpf=f"ldx{letters} %r{{dst}}, [%r{{src}}{{off}}]",
             reads="src mem",
             writes="dst",
             **facts,
@@ -231,6 +255,7 @@ def _memory() -> Iterator[Form]:
             f"{at_dst} = {{imm}}",
             f"BPF_ST_MEM({size!r}, {{dst}}, {{off}}, {{imm}})",
             f"u{bits}(i)",
+            ubpf=f"st{letters} [%r{{dst}}{{off}}], {{imm}}",
             reads="dst",
             writes="mem",
             **facts,
@@ -242,6 +267,8 @@ def _memory() -> Iterator[Form]:
             f"{at_dst} = r{{src}}",
             f"BPF_STX_MEM({size!r}, {{dst}}, {{src}}, {{off}})",
             f"u{bits}(s)",
+            llvm=f"{at_dst} = {w}{{src}}",
+            ubpf=f"stx{letters} [%r{{dst}}{{off}}], %r{{src}}",
             reads="dst src",
             writes="mem",
             **facts,
@@ -254,6 +281,7 @@ def _memory() -> Iterator[Form]:
                 f"r{{dst}} = *({signed} *)(r{{src}} {{off}})",
                 f"BPF_LDX_MEMSX({size!r}, {{dst}}, {{src}}, {{off}})",
                 f"u64({signed}(m))",
+                ubpf=f"ldxs{letters} %r{{dst}}, [%r{{src}}{{off}}]",
                 reads="src mem",
                 writes="dst",
                 size=count,
@@ -268,6 +296,7 @@ def _memory() -> Iterator[Form]:
                 f"r0 = *({unsigned} *)skb[{{imm}}]",
                 f"BPF_LD_ABS({size!r}, {{imm}})",
                 "m",
+                ubpf=f"ldabs{letters} {{imm}}",
                 reads="r6 mem",
                 writes="r0 r1 r2 r3 r4 r5",
                 size=count,
@@ -280,6 +309,8 @@ def _memory() -> Iterator[Form]:
                 f"r0 = *({unsigned} *)skb[r{{src}} + {{imm}}]",
                 f"BPF_LD_IND({size!r}, {{src}}, {{imm}})",
                 "m",
+                llvm=f"r0 = *({unsigned} *)skb[r{{src}}]",
+                ubpf=f"ldind{letters} %r{{src}}, {{imm}}",
                 reads="src r6 mem",
                 writes="r0 r1 r2 r3 r4 r5",
                 size=count,
@@ -318,6 +349,7 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
         ) -> Form:
             macro = f"BPF_ATOMIC_OP({size!r}, {op}, {{dst}}, {{src}}, {{off}})"
             if dialect == "xlated":
+                facts |= {"llvm": None, "ubpf": ""}
                 macro = f"BPF_RAW_INSN(BPF_STX | {size!r} | BPF_PROBE_ATOMIC, {{dst}}, {{src}}, {{off}}, {op})"
                 # Arenas had atomic operations from 6.10 on; what is younger came to both at once.
                 facts |= {"isa": "", "since": "6.10" if facts["isa"] else facts["since"], "group": ""}
@@ -335,8 +367,9 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
             )
 
         if bits >= 32:
-            wide = "64" if bits == 64 else ""
+            wide, w, suffix = ("64", "r", "") if bits == 64 else ("", "w", "32")
             group = f"atomic{bits}"
+            at = "[%r{dst}{off}], %r{src}"
             fetch: dict[str, Any] = {"isa": "v3", "since": "5.12", "group": group}
             for name, op, sign, meaning in _ATOMIC_ALU:
                 facts = {"isa": "v1", "since": "3.18", "group": group} if name == "add" else fetch
@@ -346,6 +379,8 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
                     repr(op),
                     op,
                     f"u{bits}({meaning})",
+                    llvm=f"lock *{at_dst} {sign} {w}{{src}}",
+                    ubpf=f"lock {name}{suffix} {at}",
                     reads="dst src mem",
                     writes="mem",
                     **facts,
@@ -356,6 +391,8 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
                     f"{op!r} | BPF_FETCH",
                     op | u.BPF_FETCH,
                     f"u{bits}({meaning})",
+                    llvm=f"{w}{{src}} = atomic_fetch_{name}({at_dst}, {w}{{src}})",
+                    ubpf=f"lock fetch {name}{suffix} {at}",
                     reads="dst src mem",
                     writes="src mem",
                     **fetch,
@@ -366,6 +403,8 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
                 "BPF_XCHG",
                 u.BPF_XCHG,
                 f"u{bits}(s)",
+                llvm=f"{w}{{src}} = xchg{suffix}_{bits}(r{{dst}} {{off}}, {w}{{src}})",
+                ubpf=f"lock xchg{suffix} {at}",
                 reads="dst src mem",
                 writes="src mem",
                 **fetch,
@@ -376,6 +415,8 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
                 "BPF_CMPXCHG",
                 u.BPF_CMPXCHG,
                 f"u{bits}(s) if m == u{bits}(r0) else m",
+                llvm=f"{w}0 = cmpxchg{suffix}_{bits}(r{{dst}} {{off}}, {w}0, {w}{{src}})",
+                ubpf=f"lock cmpxchg{suffix} {at}",
                 reads="dst src r0 mem",
                 writes="r0 mem",
                 **fetch,
@@ -387,6 +428,7 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
             u.BPF_LOAD_ACQ,
             "m",
             kind="load",
+            llvm=f"{'r' if bits == 64 else 'w'}{{dst}} = load_acquire({at_src})",
             reads="src mem",
             writes="dst",
             isa="",
@@ -399,6 +441,7 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
             u.BPF_STORE_REL,
             f"u{bits}(s)",
             kind="store",
+            llvm=f"store_release({at_dst}, {'r' if bits == 64 else 'w'}{{src}})",
             reads="dst src",
             writes="mem",
             isa="",
@@ -409,28 +452,61 @@ def _atomics(mode: int, prefix: str, text: str, dialect: str) -> Iterator[Form]:
 def _wide() -> Iterator[Form]:
     """Yield BPF_LD_IMM64 and the pseudo sources that make it name something."""
     full = "BPF_LD_IMM64_RAW_FULL({dst}, "
+    # disasm.c leaves the words of a pseudo source to whom it prints for; map[idx:2]+8 and subprog[+3] are bpftool's.
     rows = (
-        ("ld_imm64", "BPF_LD_IMM64({dst}, {imm64})", 0, "3.18"),
-        ("ld_map_fd", "BPF_LD_MAP_FD({dst}, {map})", u.BPF_PSEUDO_MAP_FD, "3.18"),
-        ("ld_map_value", "BPF_LD_MAP_VALUE({dst}, {map}, {value_off})", u.BPF_PSEUDO_MAP_VALUE, "5.2"),
-        ("ld_btf_id", full + "BPF_PSEUDO_BTF_ID, 0, 0, {btf_id}, {btf_fd})", u.BPF_PSEUDO_BTF_ID, "5.10"),
-        ("ld_func", full + "BPF_PSEUDO_FUNC, 0, 0, {func}, 0)", u.BPF_PSEUDO_FUNC, "5.13"),
-        ("ld_map_idx", full + "BPF_PSEUDO_MAP_IDX, 0, 0, {map_idx}, 0)", u.BPF_PSEUDO_MAP_IDX, "5.14"),
+        ("ld_imm64", "{imm64}", "BPF_LD_IMM64({dst}, {imm64})", "", 0, "3.18"),
+        ("ld_map_fd", "map[fd:{map}]", "BPF_LD_MAP_FD({dst}, {map})", "{map}", u.BPF_PSEUDO_MAP_FD, "3.18"),
+        (
+            "ld_map_value",
+            "map[fd:{map}][0]+{value_off}",
+            "BPF_LD_MAP_VALUE({dst}, {map}, {value_off})",
+            "{map}",
+            u.BPF_PSEUDO_MAP_VALUE,
+            "5.2",
+        ),
+        (
+            "ld_btf_id",
+            "btf[id:{btf_id}][fd:{btf_fd}]",
+            full + "BPF_PSEUDO_BTF_ID, 0, 0, {btf_id}, {btf_fd})",
+            "{btf_id}",
+            u.BPF_PSEUDO_BTF_ID,
+            "5.10",
+        ),
+        (
+            "ld_func",
+            "subprog[{func}]",
+            full + "BPF_PSEUDO_FUNC, 0, 0, {func}, 0)",
+            "{func}",
+            u.BPF_PSEUDO_FUNC,
+            "5.13",
+        ),
+        (
+            "ld_map_idx",
+            "map[idx:{map_idx}]",
+            full + "BPF_PSEUDO_MAP_IDX, 0, 0, {map_idx}, 0)",
+            "{map_idx}",
+            u.BPF_PSEUDO_MAP_IDX,
+            "5.14",
+        ),
         (
             "ld_map_idx_value",
+            "map[idx:{map_idx}]+{value_off}",
             full + "BPF_PSEUDO_MAP_IDX_VALUE, 0, 0, {map_idx}, {value_off})",
+            "{map_idx}",
             u.BPF_PSEUDO_MAP_IDX_VALUE,
             "5.14",
         ),
     )
-    for name, macro, src, since in rows:
+    for name, words, macro, pseudo, src, since in rows:
         yield form(
             name,
             "ld_imm64",
             c.BPF_LD | c.BPF_IMM | k.BPF_DW,
-            "r{dst} = {imm64}",
+            f"r{{dst}} = {words}",
             macro,
             "i" if src == 0 else "",
+            llvm=f"ld_pseudo r{{dst}}, {src}, {pseudo}" if src else "r{dst} = {imm64} ll",
+            ubpf=f"lddw %r{{dst}}, {words}",
             writes="dst",
             width=2,
             src_reg=src,
@@ -444,13 +520,15 @@ def _calls() -> Iterator[Form]:
     arguments = "r1 r2 r3 r4 r5"
     code = c.BPF_JMP | k.BPF_CALL
     facts: dict[str, Any] = {"reads": arguments, "writes": clobbers, "group": "base32"}
-    yield form("call_helper", "call", code, "call {helper}", "BPF_EMIT_CALL({helper})", **facts)
+    yield form("call_helper", "call", code, "call {helper}", "BPF_EMIT_CALL({helper})", ubpf="call {helper}", **facts)
     yield form(
         "call_rel",
         "call",
         code,
         "call pc{callee}",
         "BPF_CALL_REL({callee})",
+        llvm="call {callee}",
+        ubpf="call local {callee}",
         src_reg=u.BPF_PSEUDO_CALL,
         since="4.16",
         **facts,
@@ -461,6 +539,7 @@ def _calls() -> Iterator[Form]:
         code,
         "call kernel-function#{kfunc}",
         "BPF_CALL_KFUNC({module}, {kfunc})",
+        llvm="",
         src_reg=u.BPF_PSEUDO_KFUNC_CALL,
         since="5.13",
         **facts,
@@ -472,12 +551,23 @@ def _calls() -> Iterator[Form]:
         code | k.BPF_X,
         "call bpf_unspec#0",
         "BPF_RAW_INSN(BPF_JMP | BPF_CALL | BPF_X, {dst}, 0, 0, 0)",
+        llvm="callx r{dst}",
+        ubpf="call %r{dst}",
         reads=f"dst {arguments}",
         writes=clobbers,
         since="",
         group="",
     )
-    yield form("exit", "exit", c.BPF_JMP | k.BPF_EXIT, "exit", "BPF_EXIT_INSN()", reads="r0", group="base32")
+    yield form(
+        "exit",
+        "exit",
+        c.BPF_JMP | k.BPF_EXIT,
+        "exit",
+        "BPF_EXIT_INSN()",
+        ubpf="exit",
+        reads="r0",
+        group="base32",
+    )
 
 
 def _kernel_only() -> Iterator[Form]:

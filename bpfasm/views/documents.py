@@ -49,7 +49,7 @@ def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
             "imm": number.imm,
             "off2": insn.off2,
             "imm2": insn.imm2,
-            "text": kernel.text(insn, form),
+            "text": kernel.words(insn, form),
             "macro": macro.text(insn, form),
             "bytes": bytes_of(code, pc, insn),
             "source": {"file": insn.source[0], "line": insn.source[1]} if insn.source else None,
@@ -74,7 +74,11 @@ def _program(program: Assembled, names: Names | None) -> dict[str, Any]:
 
 def error(problem: BpfasmError) -> dict[str, Any]:
     """Return an error as ``--json`` prints it."""
-    place = {"file": problem.source[0], "line": problem.source[1]} if problem.source else None
+    place: dict[str, Any] | None = None
+    if problem.source:
+        place = {"file": problem.source[0], "line": problem.source[1]}
+        if problem.column:
+            place["column"] = problem.column
     return {
         "schema": "bpfasm/error/1",
         "error": {

@@ -9,8 +9,12 @@ import os
 
 import pytest
 
+from bpfasm.asm import Program, Target, assemble, link
+from bpfasm.asm.syntax import detect
+from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import decode, encode
 from bpfasm.isa.match import form_of, why_none
+from bpfasm.views.listing import PRINTERS, listing
 
 pytestmark = pytest.mark.oracle
 
@@ -28,9 +32,22 @@ def cases():
     path = os.environ.get("BPFASM_CONFORMANCE")
     if not path:
         pytest.skip("BPFASM_CONFORMANCE names no file of conformance cases")
-    with lzma.open(path) as file:
-        found = [(case["name"], bytes_of(case)) for case in json.load(file)]
+    found = [(case["name"], bytes_of(case)) for case in load(path)]
     return [(name, code) for name, code in found if code]
+
+
+def load(path):
+    with lzma.open(path) as file:
+        return json.load(file)
+
+
+@pytest.fixture(scope="module")
+def texts():
+    """Give (name, text, bytes, or nothing where the text is wrong on purpose) of every case that has a text."""
+    path = os.environ.get("BPFASM_CONFORMANCE")
+    if not path:
+        pytest.skip("BPFASM_CONFORMANCE names no file of conformance cases")
+    return [(case["name"], case["asm"], case.get("expected_hex") or "") for case in load(path) if case["asm"]]
 
 
 def bytes_of(case):
@@ -59,3 +76,39 @@ def test_every_instruction_is_known_or_broken_on_purpose(cases):
     wrong = {name for name, _ in cases if name.startswith("unused-")} | BROKEN
     assert {name: why for name, why in unknown.items() if name not in wrong} == {}
     assert wrong - unknown.keys() == set()
+
+
+def test_every_text_is_assembled_to_its_bytes(texts):
+    """As uBPF's text, whether that is said or found out."""
+    right = [(name, text, code) for name, text, code in texts if code]
+    assert len(right) == 380
+    for syntax in ("ubpf", None):
+        wrong = [name for name, text, code in right if assembled(text, syntax) != code]
+        # Nothing but `exit` is a program in every syntax.
+        assert wrong == []
+
+
+def assembled(text, syntax):
+    (program,) = detect.read(text, "f", syntax).programs
+    return link(program, Target(byteorder="little")).code.hex()
+
+
+def test_every_wrong_text_is_refused_in_a_sentence(texts):
+    wrong = [(name, text) for name, text, code in texts if not code]
+    assert len(wrong) == 10
+    for name, text in wrong:
+        with pytest.raises(BpfasmError) as caught:
+            detect.read(text, name, "ubpf")
+        assert caught.value.source[0] == name
+        assert caught.value.column
+        assert len(caught.value.what.split()) > 3 and caught.value.do
+
+
+@pytest.mark.parametrize("syntax", PRINTERS)
+def test_everything_comes_back_from_every_syntax(cases, syntax):
+    for name, code in cases:
+        whole = code[: len(code) // 8 * 8]
+        program = assemble(Program("p", 0, decode(whole)))
+        text = "\n".join(listing(program, syntax))
+        back = b"".join(encode(assemble(p).insns) for p in detect.read(text, name, syntax).programs)
+        assert back == whole, (name, text)

@@ -21,7 +21,7 @@ def disassembler(gcc, source, tmp_path_factory):
 def test_every_form_is_printed_word_for_word(disassembler):
     # 13 registers: the kernel's own forms have R11 and R12 as well.
     pairs = samples(150, seed=2, registers=13)
-    ours = [kernel.text(insn, form) for form, insn in pairs]
+    ours = [kernel.words(insn, form) for form, insn in pairs]
     theirs = disassembler.texts([encode([insn]) for _, insn in pairs])
     assert len(theirs) == 150 * len(FORMS)
     assert [both for both in zip(ours, theirs, strict=True) if both[0] != both[1]] == []
@@ -30,7 +30,7 @@ def test_every_form_is_printed_word_for_word(disassembler):
 def test_every_helper_has_the_kernels_name(disassembler):
     calls = [Insn(0x85, imm=number) for number in [*range(-2, 300), 2**31 - 1, -(2**31)]]
     theirs = disassembler.texts([encode([insn]) for insn in calls])
-    assert [kernel.text(insn, form_of(insn)) for insn in calls] == theirs
+    assert [kernel.words(insn, form_of(insn)) for insn in calls] == theirs
     assert "(85) call bpf_map_lookup_elem#1" in theirs
 
 

@@ -1,46 +1,15 @@
 """The command line without a kernel: asm, disasm, and every wrong input's two lines and status."""
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 
-import jsonschema
 import pytest
+from support.commands import ROOT, bpfasm, document, output
 
 from bpfasm import place
 from bpfasm.cli import chowncount
 
-ROOT = Path(__file__).parents[2]
-SCHEMAS = ROOT / "bpfasm" / "views" / "schemas"
 TWO_SLOTS = "b700000007000000\n9500000000000000\n"
-
-
-def bpfasm(*words, given=b"", cwd=ROOT):
-    """Run the command as a user does; return the finished process."""
-    given = given.encode() if isinstance(given, str) else given
-    return subprocess.run(
-        [sys.executable, "-m", "bpfasm", *map(str, words)],
-        input=given,
-        capture_output=True,
-        cwd=cwd,
-        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
-        check=False,
-    )
-
-
-def output(*words, given=b""):
-    """Return the standard output of a command that must succeed."""
-    done = bpfasm(*words, given=given)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout
-
-
-def document(name, text):
-    """Return a JSON document that has been held against its published schema."""
-    loaded = json.loads(text)
-    jsonschema.validate(loaded, json.loads((SCHEMAS / f"{name}.json").read_text()))
-    return loaded
 
 
 def test_hex_and_raw_are_each_other():

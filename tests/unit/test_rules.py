@@ -31,6 +31,9 @@ def rules_of(path):
             if isinstance(node.func, ast.Attribute) and node.func.attr == "refuse":
                 given += node.args[2:]
             yield from (value.value for value in given if isinstance(value, ast.Constant))
+        # The readers of text hand a rule on from function to function.
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"(text|c|classic)(-[a-z]+)+", str(node.value)):
+            yield node.value
 
 
 RAISED = {

@@ -28,7 +28,7 @@ COUNTS = HashMap("counts", key=u32, value=u64, max_entries=1)
         (BPF_EMIT_CALL(1), "(85) call bpf_map_lookup_elem#1", "BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem)"),
         (BPF_EMIT_CALL(99999), "(85) call unknown#99999", "BPF_EMIT_CALL(99999)"),
         (BPF_LD_IMM64(R1, 1 << 40), "(18) r1 = 0x10000000000", "BPF_LD_IMM64(BPF_REG_1, 0x10000000000)"),
-        (BPF_LD_MAP_FD(R1, 5), "(18) r1 = 0x5", "BPF_LD_MAP_FD(BPF_REG_1, 5)"),
+        (BPF_LD_MAP_FD(R1, 5), "(18) r1 = map[fd:5]", "BPF_LD_MAP_FD(BPF_REG_1, 5)"),
         (BPF_EXIT_INSN(), "(95) exit", "BPF_EXIT_INSN()"),
         # Maps stand there by name until they are linked
         (BPF_LD_MAP_FD(R1, COUNTS), "(18) r1 = map[counts]", "BPF_LD_MAP_FD(BPF_REG_1, counts)"),
@@ -37,7 +37,7 @@ COUNTS = HashMap("counts", key=u32, value=u64, max_entries=1)
         (Insn(0xBF, 11, 1), "(bf) r11 = r1", "BPF_RAW_INSN(0xbf, 11, 1, 0, 0)"),
         (
             Insn(0x18, 1, 1, 0, -5, 0, 0),
-            "(18) r1 = 0xfffffffb",
+            "(18) r1 = map[fd:-5]",
             "BPF_LD_IMM64_RAW_FULL(1, 1, 0, 0, -5, 0)",
         ),
         # No form
@@ -57,7 +57,6 @@ def test_the_text_of(insn, in_kernel, in_macro):
 @pytest.mark.parametrize(
     "insn",
     [
-        BPF_LD_IMM64_RAW_FULL(R1, BPF_PSEUDO_FUNC, 0, 0, "f", 0),
         BPF_RAW_INSN(BPF_ALU64 | BPF_MOV | BPF_K, R1, 0, 0, COUNTS),
         BPF_RAW_INSN(BPF_JMP | BPF_JEQ, R1, 0, 0, COUNTS),
     ],

@@ -1,11 +1,20 @@
-"""Bytes as hex digits: 16 a slot, one slot a line."""
+"""Bytes as hex digits: printed as 16 a slot, one slot a line; read in whatever way they were pasted.
+
+Read are digits with or without spaces and ``0x``, C arrays and strings of bytes, the dumps of xxd and ``hexdump -C``,
+64-bit numbers (``0x00000000000000b7``), bpftool's JSON with opcodes, and bpfasm's own JSON.
+"""
 
 from __future__ import annotations
 
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import SLOT_BYTES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
 _DIGITS = frozenset("0123456789abcdefABCDEF")
+_DO = "hex input is 16 digits a slot, with spaces and line ends where you like"
 
 
 def lines(code: bytes) -> list[str]:
@@ -14,28 +23,53 @@ def lines(code: bytes) -> list[str]:
 
 
 def looks_hex(data: bytes) -> bool:
-    """Tell hex text from raw bytes: nothing but digits and white space, once comments are gone."""
-    kept = "".join(map(_uncommented, data.decode("latin-1").splitlines()))
-    return bool(kept.strip()) and all(char in _DIGITS or char.isspace() for char in kept)
+    """Tell hex text from raw bytes and other text: digits and what stands between them, once comments are gone."""
+    text = data.decode("latin-1")
+    kept = "".join(map(_uncommented, text.splitlines()))
+    if not kept.strip():
+        return False
+    if all(char in _DIGITS or char.isspace() for char in kept):
+        return True
+    if not text.isascii() or text.strip("\0") != text:
+        return False
+    return _is_json(text) or bool(_dumped(text)) or _is_array(text)
 
 
 def parse(text: str, file: str) -> bytes:
-    """Return the bytes of hex digits; spaces and line ends may stand anywhere, ``#`` and ``;`` start a comment.
+    """Return the bytes of hex text; ``#``, ``;`` and ``//`` start a comment. Raises DecodeError with the line."""
+    if _is_json(text):
+        return _json(text, file)
+    dumped = _dumped(text)
+    if dumped:
+        return b"".join(dumped)
+    if "\\x" in text:
+        return _string(text, file)
+    return _digits(text, file)
 
-    Raises DecodeError that names the line of ``file``.
-    """
-    digits = []
+
+def _digits(text: str, file: str) -> bytes:
+    """Return the bytes of digits, of an array of them, or of numbers."""
+    digits: list[str] = []
+    numbers: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         kept = _uncommented(line)
-        for at, char in enumerate(kept, 1):
-            if char not in _DIGITS and not char.isspace():
-                raise DecodeError(
-                    f"column {at} has {char!r}, which is no hex digit",
-                    "hex input is 16 digits a slot, with spaces and line ends where you like",
-                    source=(file, number),
-                    rule="hex-digit",
-                )
-        digits.append("".join(kept.split()))
+        start, end = kept.find("{"), kept.find("}")
+        if start >= 0 and _declares(kept[:start]):
+            kept = " " * (start + 1) + kept[start + 1 :]
+        if end >= 0 and kept[end + 1 :].strip(" ;\t") == "":
+            kept = kept[:end]
+        piece = ""
+        for at, word in _words(kept):
+            prefixed = word[:2] in ("0x", "0X") and len(word) > 2
+            for offset, char in enumerate(word[2:] if prefixed else word):
+                if char not in _DIGITS:
+                    column = at + offset + (2 if prefixed else 0)
+                    _refuse(file, number, f"column {column} has {char!r}, which is no hex digit", _DO)
+            word = word[2:] if prefixed else word  # noqa: PLW2901
+            if prefixed and len(word) > 2:
+                numbers.append(word)
+            piece += word.zfill(2) if prefixed else word
+        digits.append(piece)
     joined = "".join(digits)
     if len(joined) % 2:
         whole = len(joined) // 2
@@ -46,8 +80,138 @@ def parse(text: str, file: str) -> bytes:
             source=(file, last),
             rule="cut-slot",
         )
-    return bytes.fromhex(joined)
+    data = bytes.fromhex(joined)
+    if numbers and "".join(numbers) == joined and all(len(each) in (8, 16) for each in numbers):
+        return _numbers(numbers, data)
+    return data
+
+
+def _numbers(numbers: list[str], in_order: bytes) -> bytes:
+    """Return numbers as a little-endian machine has them, or digit by digit where only that is a program."""
+    from bpfasm.isa.insn import decode
+    from bpfasm.isa.match import form_of
+
+    swapped = b"".join(bytes.fromhex(each)[::-1] for each in numbers)
+    known = [all(map(form_of, decode(each[: len(each) // 8 * 8]))) for each in (swapped, in_order)]
+    return in_order if known == [False, True] else swapped
+
+
+def _words(line: str) -> list[tuple[int, str]]:
+    """Return what stands between spaces and commas, with its column."""
+    found, at = [], 0
+    for word in line.replace(",", " ").split(" "):
+        for piece in word.split():
+            found.append((line.index(piece, at) + 1, piece))
+            at = found[-1][0] - 1 + len(piece)
+    return found
+
+
+def _declares(text: str) -> bool:
+    """Tell whether this is what stands before an array: ``static const unsigned char prog[] =``."""
+    words = text.replace("*", " ").replace("=", " ").split()
+    kinds = {
+        "unsigned",
+        "char",
+        "const",
+        "static",
+        "uint8_t",
+        "__u8",
+        "u8",
+        "uint64_t",
+        "__u64",
+        "u64",
+        "long",
+        "int",
+    }
+    return not words or words[0] in kinds
+
+
+def _is_array(text: str) -> bool:
+    """Tell whether a text is numbers in hex with ``0x``, perhaps in the braces of an array, or ``\\x`` bytes."""
+    if "\\x" in text:
+        body = text.partition("=")[2] or text
+        left = body.replace("\\x", "").replace('"', "").replace(";", "")
+        return all(char in _DIGITS or char.isspace() for char in left)
+    body = "\n".join(map(_uncommented, text.splitlines()))
+    if "{" in body:
+        head, _, body = body.partition("{")
+        if not _declares(head) or "{" in body:
+            return False
+        body = body.partition("}")[0]
+    words = body.replace(",", " ").split()
+    return bool(words) and all(word[:2] in ("0x", "0X") and set(word[2:]) <= _DIGITS and word[2:] for word in words)
+
+
+def _dumped(text: str) -> list[bytes]:
+    """Return the bytes of each line of xxd or ``hexdump -C``; nothing where a line is none."""
+    found: list[bytes] = []
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        place, colon, rest = line.partition(":") if ":" in line[:17] else line.partition("  ")
+        place = place.strip()
+        if len(place) < 7 or not set(place) <= _DIGITS or not (colon or found):
+            return []
+        if not rest.strip():
+            continue  # hexdump ends with the length
+        body = rest.strip("\n")
+        if colon != ":":
+            body = body.partition("|")[0]
+        elif "  " in body.strip():
+            body = body.strip().partition("  ")[0]
+        joined = "".join(body.split())
+        if not set(joined) <= _DIGITS or len(joined) % 2:
+            return []
+        if int(place, 16) != sum(map(len, found)):
+            return []
+        found.append(bytes.fromhex(joined))
+    return found
+
+
+def _string(text: str, file: str) -> bytes:
+    """Return the bytes of C strings: ``"\\xb7\\x00..."``."""
+    out = bytearray()
+    for number, line in enumerate(text.splitlines(), 1):
+        for piece in line.split("\\x")[1:]:
+            digits = piece[:2]
+            if len(digits) < 2 or not set(digits) <= _DIGITS:
+                _refuse(file, number, f"\\x{digits} is no byte", "write two hex digits after each \\x")
+            out.append(int(digits, 16))
+    return bytes(out)
+
+
+def _is_json(text: str) -> bool:
+    start = text.lstrip()[:1]
+    return start in ("[", "{") and ('"opcodes"' in text or '"bpfasm/programs/' in text)
+
+
+def _json(text: str, file: str) -> bytes:
+    """Return the bytes of bpftool's JSON of a program, or of ours."""
+    import json
+
+    try:
+        document: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        _refuse(file, line, f"this JSON is broken: {error}", "bpftool -j prog dump xlated id N opcodes")
+    try:
+        if isinstance(document, dict) and "programs" in document:
+            return bytes.fromhex(document["programs"][0]["hex"])
+        rows = document["insns"] if isinstance(document, dict) else document
+        return b"".join(_opcodes(row["opcodes"]) for row in rows if "opcodes" in row)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        _refuse(file, 1, "this JSON has no opcodes of a program", "bpftool -j prog dump xlated id N opcodes")
+
+
+def _opcodes(row: dict[str, Any]) -> bytes:
+    registers = int(row["src_reg"], 16) << 4 | int(row["dst_reg"], 16)
+    rest = [int(byte, 16) for byte in (*row["off"], *row["imm"])]
+    return bytes([int(row["code"], 16), registers, *rest])
 
 
 def _uncommented(line: str) -> str:
-    return line.split("#", 1)[0].split(";", 1)[0]
+    return line.split("#", 1)[0].split(";", 1)[0].split("//", 1)[0]
+
+
+def _refuse(file: str, line: int, what: str, do: str) -> NoReturn:
+    raise DecodeError(what, do, source=(file, line), rule="hex-digit")

@@ -13,11 +13,12 @@ from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
-    from bpfasm.asm.program import Item
+    from bpfasm.asm.program import Item, Program
     from bpfasm.asm.syntax import Roles
+    from bpfasm.errors import Source
     from bpfasm.isa.form import Form
     from bpfasm.isa.insn import Insn
 
@@ -89,6 +90,43 @@ def text(insn: Insn, form: Form | None) -> str:
     except ValueError:
         # A number that no fd has is none that BPF_LD_MAP_FD takes.
         return data(insn)
+
+
+def one(call: str, where: Source) -> Insn:
+    """Return the instruction of one macro call that stands in another syntax. Raises DecodeError, OperandError."""
+    from bpfasm.asm.syntax.c import CFile
+    from bpfasm.asm.syntax.cvalues import Parser
+
+    reader = CFile(where[0], notation=True)
+    tokens = reader.tokens("\n" * (where[1] - 1) + call)
+    reader.parser = Parser(tokens, where[0], reader.scope)
+    items = [item for item in reader.items("") if not isinstance(item, Mark)]
+    if len(items) != 1:
+        reader.parser.wrong("a line has one instruction", "write each on a line of its own")
+    return items[0]
+
+
+def read(source: str, file: str, name: str = "", objects: Mapping[str, Any] | None = None) -> Program:
+    """Return the program of macro calls as they stand in the notation: with labels, commas, comments after ``#``.
+
+    ``objects`` are maps, functions and variables by name. Raises DecodeError, OperandError, LabelError.
+    """
+    from bpfasm.asm.program import Program
+    from bpfasm.asm.syntax.c import CFile, too_deep
+    from bpfasm.asm.syntax.cvalues import Parser
+    from bpfasm.errors import DecodeError
+
+    reader = CFile(file, notation=True, objects=objects)
+    reader.parser = Parser(reader.tokens(source), file, reader.scope)
+    try:
+        items = reader.items("")
+    except RecursionError:
+        raise too_deep(file) from None
+    if not items:
+        raise DecodeError(
+            "there is no macro in it", "write BPF_MOV64_IMM(BPF_REG_0, 0), ...", source=(file, 1), rule="text-empty"
+        )
+    return Program(name or "text", bpf.BPF_PROG_TYPE_UNSPEC, items)
 
 
 def body(items: Iterable[Item]) -> str:

@@ -7,6 +7,7 @@ program's own function its distance in ``off``. What they stand for is given bes
 from __future__ import annotations
 
 from bpfasm.asm.syntax import kernel
+from bpfasm.asm.syntax.dialect import HELPERS
 from bpfasm.isa.filter_h import BPF_CALL_ARGS
 from bpfasm.isa.insn import LD_IMM64
 from bpfasm.uapi import bpf, bpf_common
@@ -47,7 +48,7 @@ def text(insn: Insn, form: Form | None, pc: int, names: Names) -> tuple[str, str
             return f"(18) r{insn.dst_reg} = map[id:{imm}][0]+{insn.imm2}", names.maps.get(imm, "")
         if src == bpf.BPF_PSEUDO_FUNC:
             return f"(18) r{insn.dst_reg} = subprog[{imm:+d}]", names.functions.get(pc + imm + 1, "")
-    return kernel.text(insn, form), ""
+    return kernel.words(insn, form), ""
 
 
 def _callee(src: int, off: int, imm: int, pc: int, names: Names) -> str:
@@ -55,8 +56,8 @@ def _callee(src: int, off: int, imm: int, pc: int, names: Names) -> str:
         name = names.functions.get(pc + off + 1, "")
         return f"pc{off:+d}{f'#{name}' if name else ''}"
     name = names.calls.get(imm, "")
-    if not name and src == 0 and imm in kernel.HELPERS and imm:
-        name = kernel.HELPERS[imm]  # not translated: bpf_tail_call
+    if not name and src == 0 and imm in HELPERS and imm:
+        name = HELPERS[imm]  # not translated: bpf_tail_call
     return f"{name or ('kernel-function' if src else 'unknown')}#{imm}"
 
 

@@ -1,0 +1,136 @@
+"""What a text is: told by reading it, not by guessing.
+
+Each syntax that may be meant reads the whole text. Where only one can, it is that one; where several can and make the
+same instructions of it, there is nothing to ask; where they differ, the first is taken and the difference is said.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bpfasm.asm.syntax import tcpdump
+from bpfasm.errors import BpfasmError, DecodeError
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from bpfasm.asm.classic import SockFilter
+    from bpfasm.asm.program import Program
+
+#: Every syntax that is read.
+READ = ("kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
+
+_OPCODE = re.compile(r"^\s*(?:\d+:)?\s*\([0-9a-f]{2}\) ", re.M)
+_C = re.compile(r"\bstruct\s+(?:bpf_insn|sock_filter)\b|^\s*#\s*(?:include|define)\b|\.insns\s*=", re.M)
+_MACRO = re.compile(r"^\s*(?:\d+:\s*)?_{0,2}BPF_\w+\s*\(", re.M)
+
+
+class Text(Value):
+    """A text that was read: its programs, or classic ones; ``note`` is what is to be said about it."""
+
+    syntax: str
+    programs: tuple[Program, ...]
+    classic: tuple[tuple[str, tuple[SockFilter, ...]], ...] = ()
+    note: str = ""
+
+
+def read(
+    text: str, file: str, syntax: str | None = None, name: str = "", objects: Mapping[str, Any] | None = None
+) -> Text:
+    """Return a text's programs, read in a syntax of READ, or in whichever it is.
+
+    ``name`` is what a program is called that has none of its own. Raises DecodeError, OperandError or LabelError, of
+    the syntax that it comes nearest to.
+    """
+    if syntax is not None:
+        return _read(text, file, syntax, name, objects)
+    if _C.search(text) and not _OPCODE.search(text):
+        return _read(text, file, "c", name, objects)
+    if tcpdump.looks_classic(text):
+        return _read(text, file, "tcpdump", name, objects)
+    if _OPCODE.search(text):
+        return _read(text, file, "kernel", name, objects)
+    if _MACRO.search(text) and not _OPCODE.search(text):
+        return _read(text, file, "macro", name, objects)
+    read: list[Text] = []
+    failed: list[BpfasmError] = []
+    for each in ("kernel", "llvm", "ubpf"):
+        try:
+            read.append(_read(text, file, each, name, objects))
+        except BpfasmError as error:
+            failed.append(error)
+    if not read:
+        # The one that came furthest says what is wrong.
+        nearest = max(failed, key=_how_far)
+        if all(error.rule == "text-unknown" for error in failed):
+            raise _nothing(text, nearest)
+        raise nearest
+    first = read[0]
+    for other in read[1:]:
+        difference = _difference(first, other)
+        if difference:
+            return first.replace(note=difference)
+    return first
+
+
+def _how_far(error: BpfasmError) -> tuple[int, bool, int]:
+    """Return how far a reading came: its line, whether it knew how that begins, its column."""
+    return error.source[1] if error.source else 0, error.rule != "text-unknown", error.column or 0
+
+
+def _nothing(text: str, error: BpfasmError) -> BpfasmError:
+    """Return the error for a line that begins no instruction of any syntax."""
+    line = error.source[1] if error.source else 1
+    begins = text.split("\n")[line - 1].split(maxsplit=1)[0]
+    return DecodeError(
+        f"{begins[:40]!r} begins no instruction, in any syntax",
+        "the kernel and LLVM write r1 = 5, uBPF mov %r1, 5, C BPF_MOV64_IMM(BPF_REG_1, 5); hex has 16 digits a slot",
+        source=error.source,
+        column=error.column,
+        rule="text-unknown",
+    )
+
+
+def _read(text: str, file: str, syntax: str, name: str, objects: Mapping[str, Any] | None) -> Text:
+    if syntax == "c":
+        from bpfasm.asm.syntax import c
+
+        found = c.read(text, file, objects)
+        programs = tuple(c.programs(found))
+        classic = tuple((title, tuple(insns)) for title, insns in found.classic if insns)
+        if not programs and not classic:
+            raise DecodeError(
+                "there is no struct bpf_insn NAME[] = {...} in it",
+                "a line of macros alone is --from macro",
+                source=(file, 1),
+                rule="text-empty",
+            )
+        return Text(syntax, programs, classic)
+    if syntax == "macro":
+        from bpfasm.asm.syntax import macro
+
+        return Text(syntax, (macro.read(text, file, name, objects),))
+    if syntax == "tcpdump":
+        return Text(syntax, (), ((name or "filter", tuple(tcpdump.read(text, file))),))
+    from bpfasm.asm.syntax import lines
+
+    return Text(syntax, tuple(lines.read(text, file, syntax, name, objects)))
+
+
+def _difference(first: Text, other: Text) -> str:
+    """Say where two readings of a text differ; empty where they do not."""
+    from bpfasm.asm.syntax import macro
+
+    for mine, theirs in zip(first.programs, other.programs, strict=False):
+        for a, b in zip(mine.insns, theirs.insns, strict=False):
+            if a != b:
+                place = f"{a.source[0]}:{a.source[1]}: " if a.source else ""
+                one, two = map(macro.body, ([a], [b]))
+                return (
+                    f"{place}read as {first.syntax} text, {one}; in {other.syntax} it is {two}. "
+                    f"--from {first.syntax} or --from {other.syntax} says which"
+                )
+    return ""

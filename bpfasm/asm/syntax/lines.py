@@ -1,0 +1,290 @@
+"""Text of a line an instruction to programs: comments, labels, slot numbers, opcodes, columns of bytes.
+
+What disassemblers and the verifier print is read as well as what is written by hand. A slot number that stands before
+an instruction has to be its slot; where it is 0 again, the next program begins.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bpfasm.asm.program import Program
+from bpfasm.asm.symbols import Mark
+from bpfasm.asm.syntax import kernel, llvm, ubpf
+from bpfasm.asm.syntax.grammar import Names, refuse
+from bpfasm.errors import DecodeError
+from bpfasm.isa.insn import Insn, decode, encode
+from bpfasm.uapi import bpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from bpfasm.asm.program import Item
+    from bpfasm.asm.syntax.dialect import Dialect
+    from bpfasm.asm.syntax.grammar import Plan
+
+DIALECTS = {"kernel": kernel.DIALECT, "llvm": llvm.DIALECT, "ubpf": ubpf.DIALECT}
+
+_LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*)\s*:(?!:)\s*")
+_LABELS = re.compile(r"^\s*(?:\d+:\s*)?(?:<)?([A-Za-z_.$][\w.$]*)(?:>)?\s*:(?!:)", re.M)
+_SLOT = re.compile(r"\s*(\d{1,9}):\s*")
+#: ``b7 00 00 00 00 00 00 00`` of objdump, ``b700000000000000`` of --bytes.
+_BYTES = re.compile(r"((?:[0-9a-f]{2}\s){8}(?:(?:[0-9a-f]{2}\s){8})?|(?:[0-9a-f]{16}){1,2}(?=\s))\s*(?=\S)")
+_QUOTED = re.compile(r'\s*"(.*)"\s*;?\s*(?:\\)?\s*$')
+#: What objdump prints around instructions.
+_OBJDUMP = re.compile(r"\s*(?:\S+:\s+file format |Disassembly of section |[0-9a-f]{16} <)")
+#: Directives of an assembler that put nothing into the text.
+_DIRECTIVE = re.compile(r"\s*\.(?:text|section|globl|global|type|size|p2align|align|file|loc|cfi_\w+|addrsig\w*)\b")
+#: What the verifier prints between instructions.
+_LOG = re.compile(
+    r"\s*(?:\d+: )?(?:R\d|R\d+_w=|frame\d|from \d+ to|func#|processed \d+ insns|last_idx|regs=|mark_precise|parent "
+    r"|verification time|stack depth|caller:?$|callee:?$|returning from|-- (?:BEGIN|END)|safe$|live regs|max_states"
+    r"|propagating|Live|arg#|Func#|Global|Validating|BPF program |libbpf:|old:|cur:)"
+)
+
+#: The most lines of a program: the kernel takes a million instructions.
+MAX_LINES = 4_000_000
+
+
+class _Reader:
+    """The state of reading one text."""
+
+    def __init__(self, text: str, file: str, dialect: Dialect, objects: Mapping[str, Any] | None) -> None:
+        self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
+        self.lines = text.split("\n")
+        self.log = bool(re.search(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", text, re.M))
+        self.names = Names(frozenset(_LABELS.findall(text)), objects)
+        self.local: dict[str, Plan] = {}
+        self.programs: list[tuple[str, list[Item]]] = [("", [])]
+        self.items = self.programs[0][1]
+        self.pc = 0
+        self.title = ""
+        #: In a verifier's log: the instruction at each slot.
+        self.visited: dict[int, Insn] = {}
+
+    def run(self) -> None:
+        comments = ("//", ";") if self.dialect.name != "llvm" else ("//",)
+        hashes, separated = self.dialect.name != "kernel", self.dialect.name == "llvm"
+        read, names, local, items = self.grammar.read, self.names, self.local, self.items
+        for number, whole in enumerate(self.lines, 1):
+            line = whole
+            for mark in comments:
+                if mark in line:
+                    line, _, rest = line.partition(mark)
+                    if not line.strip():
+                        self._comment(rest)
+            if hashes and "#" in line:
+                line = _uncommented(line)
+            if not line or line.isspace():
+                continue
+            if ":" in line or (separated and ";" in line) or '"' in line:
+                self._odd(line, number)
+                items = self.items
+                continue
+            # The usual line: an instruction and nothing else.
+            try:
+                found = read(line, (self.file, number), names, local)
+            except DecodeError:
+                self._odd(line, number)
+                items = self.items
+                continue
+            if isinstance(found, Insn):
+                items.append(found)
+                self.pc += 1 if found[6] is None else 2
+            else:
+                self._add(found)
+
+    def _comment(self, text: str) -> None:
+        """Keep what may be the name of the next program: ``; chowncount`` before slot 0."""
+        word = text.strip()
+        self.title = word if word.isidentifier() else ""
+
+    def _odd(self, line: str, number: int) -> None:
+        """Read a line that has more than an instruction."""
+        where = (self.file, number)
+        quoted = _QUOTED.match(line)
+        if quoted and "BPF_" not in line:
+            line = quoted[1].replace("\\n", "").replace("\\t", " ")
+        line = line.rstrip().removesuffix("\\")
+        if not line.strip() or _OBJDUMP.match(line):
+            return
+        statements = line.split(";") if self.dialect.name == "llvm" else [line]
+        column = 0
+        for statement in statements:
+            if statement.strip():
+                self._statement(line, " " * column + statement, where)
+            column += len(statement) + 1
+
+    def _statement(self, line: str, text: str, where: tuple[str, int]) -> None:
+        slot: int | None = None
+        match = _SLOT.match(text)
+        if match:
+            slot = int(match[1])
+            text = " " * match.end() + text[match.end() :]
+        while (label := _LABEL.match(text)) and not (slot is not None and _LOG.match(line)):
+            self.items.append(Mark(label[1], where))
+            text = " " * label.end() + text[label.end() :]
+        if not text.strip() or _DIRECTIVE.match(text):
+            return
+        given = b""
+        if slot is not None and (match := _BYTES.match(text.lower().lstrip())):
+            given = bytes.fromhex(match[1])
+            lead = len(text) - len(text.lstrip()) + match.end()
+            text = " " * lead + text[lead:]
+        try:
+            found = self.grammar.read(text, where, self.names, self.local)
+        except DecodeError:
+            if self.log or (slot is not None and _LOG.match(line)) or (_LOG.match(line) and not self.items):
+                return
+            raise
+        insns = found if isinstance(found, list) else [found]
+        if given and isinstance(insns[0].imm, int) and isinstance(insns[0].off, int) and encode(insns) != given:
+            (said,) = decode(given) if len(decode(given)) == 1 else [None]
+            if said is None or self.dialect.text(said, None) != self.dialect.text(insns[0], None):
+                refuse(
+                    line, where, 0, f"the bytes {given.hex()} are not those of the text beside them",
+                    f"the text is {encode(insns).hex()}; leave one of the two out", "text-bytes",
+                )  # fmt: skip
+        if slot is not None:
+            self._at(slot, insns, where)
+        else:
+            self._add(insns)
+
+    def _add(self, insns: list[Insn]) -> None:
+        self.items += insns
+        self.pc += sum(insn.width for insn in insns)
+
+    def _at(self, slot: int, insns: list[Insn], where: tuple[str, int]) -> None:
+        """Add instructions that say which slot they are."""
+        if slot == self.pc and not self.visited:
+            self._add(insns)
+            return
+        if self.log:
+            if not self.visited:
+                self.visited = dict(_placed(self.items))
+            self.visited[slot] = insns[0]
+            return
+        if slot == 0 and self.pc:
+            # Labels that stand before the first slot belong to the next program.
+            marks: list[Item] = []
+            while self.items and isinstance(self.items[-1], Mark):
+                marks.insert(0, self.items.pop())
+            self.items = marks
+            self.programs.append((self.title, self.items))
+            self.pc = 0
+            self._add(insns)
+            return
+        refuse(
+            "", where, 0, f"this says that it is slot {slot}, and it is slot {self.pc}",
+            "lines are missing before it, or leave the slot numbers out: labels need none", "text-slot",
+        )  # fmt: skip
+
+    def check_labels(self, items: list[Item]) -> None:
+        """Refuse a label that is not there, where it is asked for."""
+        there = {item.label for item in items if isinstance(item, Mark)}
+        for item in items:
+            if isinstance(item, Mark):
+                continue
+            for operand in (item.off, item.imm):
+                if isinstance(operand, str) and operand not in there:
+                    place = item.source or (self.file, 1)
+                    line = self.lines[place[1] - 1]
+                    refuse(
+                        line, place, max(0, line.rfind(operand)), f"there is no label {operand}",
+                        _nearest(operand, sorted(map(str, there))), "text-label",
+                    )  # fmt: skip
+
+    def unroll(self) -> None:
+        """Put what the verifier visited in the order of its slots."""
+        if not self.visited:
+            return
+        at = 0
+        items: list[Item] = []
+        for slot in sorted(self.visited):
+            if slot != at:
+                place = self.visited[slot].source or (self.file, 1)
+                refuse(
+                    "", place, 0, f"the log goes to slot {slot}, and slots {at} to {slot - 1} are not in it",
+                    "take the program from where it is whole: bpftool prog dump xlated, or its source", "text-slot",
+                )  # fmt: skip
+            items.append(self.visited[slot])
+            at += self.visited[slot].width
+        self.programs[0] = (self.programs[0][0], items)
+
+
+def _nearest(name: str, labels: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, labels, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"the labels are {', '.join(labels[:8])}" if labels else f"write {name}: in front of the line it goes to"
+
+
+def _placed(items: list[Item]) -> list[tuple[int, Insn]]:
+    at, found = 0, []
+    for item in items:
+        if isinstance(item, Insn):
+            found.append((at, item))
+            at += item.width
+    return found
+
+
+def _uncommented(line: str) -> str:
+    """Cut a comment after ``#`` off; not within a word, as in ``kernel-function#f``."""
+    at = line.find("#")
+    while at > 0 and not line[at - 1].isspace():
+        at = line.find("#", at + 1)
+    return line if at < 0 else line[:at]
+
+
+def read(
+    text: str, file: str, syntax: str, name: str = "", objects: Mapping[str, Any] | None = None
+) -> list[Program]:
+    """Return the programs of a text in a syntax: ``kernel``, ``llvm`` or ``ubpf``.
+
+    ``objects`` are maps and variables by name, where the caller has them; a name that is not there stands for itself,
+    as something that load() cannot make. Raises DecodeError with the line and column, LabelError.
+    """
+    reader = _Reader(text.replace("\r", ""), file, DIALECTS[syntax], objects)
+    if len(reader.lines) > MAX_LINES:
+        raise DecodeError(
+            f"{len(reader.lines)} lines are more than a program has",
+            "the kernel takes a million instructions",
+            source=(file, MAX_LINES),
+            rule="text-size",
+        )
+    reader.run()
+    reader.unroll()
+    for _, items in reader.programs:
+        if syntax == "ubpf":
+            _exit_label(items)
+        reader.check_labels(items)
+    found = [
+        Program(title or name or "text", bpf.BPF_PROG_TYPE_UNSPEC, items)
+        for title, items in reader.programs
+        if any(isinstance(item, Insn) for item in items)
+    ]
+    if not found:
+        raise DecodeError(
+            f"there is no instruction in it, read as {syntax} text",
+            "--from says what it is: kernel, llvm, ubpf, macro, c, hex, raw",
+            source=(file, 1),
+            rule="text-empty",
+        )
+    return found
+
+
+def _exit_label(items: list[Item]) -> None:
+    """Label the first ``exit``, as bpf_conformance does, where a jump goes there and nobody has."""
+    if any(isinstance(item, Mark) and item.label == "exit" for item in items):
+        return
+    insns = [item for item in items if isinstance(item, Insn)]
+    if not any("exit" in (insn.off, insn.imm) for insn in insns):
+        return
+    for at, item in enumerate(items):
+        if isinstance(item, Insn) and item.code == 0x95:
+            items.insert(at, Mark("exit", item.where))
+            return

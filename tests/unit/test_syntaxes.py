@@ -1,0 +1,430 @@
+"""Every syntax both ways: what is printed is read as the same instructions, and what is wrong is said at its place."""
+
+import itertools
+import random
+
+import pytest
+from samples import samples
+
+from bpfasm.asm import *
+from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
+from bpfasm.asm.syntax.labels import labelled
+from bpfasm.errors import BpfasmError
+from bpfasm.isa.insn import decode, encode
+from bpfasm.isa.table import FORMS
+from bpfasm.views.listing import PRINTERS, listing
+
+SYNTAXES = ("kernel", "llvm", "ubpf", "macro", "c")
+PRINT = {"kernel": kernel.text, "llvm": llvm.text, "ubpf": ubpf.text, "macro": macro.text, "c": c.text}
+
+
+def read(text, syntax):
+    """Return the instructions of a text."""
+    (program,) = detect.read(text, "f", syntax).programs
+    return list(assemble(program).insns)
+
+
+def text_of(insns, syntax, **options):
+    """Return a listing of instructions."""
+    program = Program("p", BPF_PROG_TYPE_UNSPEC, insns)
+    return "\n".join(listing(assemble(program), syntax, **options))
+
+
+# What a syntax says, it says of one instruction only
+
+
+def test_the_syntaxes_are_those_that_are_printed():
+    assert tuple(PRINTERS) == SYNTAXES
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+@pytest.mark.parametrize("options", [{}, {"show_bytes": True}], ids=["plain", "bytes"])
+def test_a_listing_is_read_as_the_same_bytes(syntax, options):
+    insns = [insn for _, insn in samples(12, seed=21, registers=13)]
+    assert encode(read(text_of(insns, syntax, **options), syntax)) == encode(insns)
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_each_text_alone_is_read_as_the_same_instruction(syntax):
+    wrong = []
+    for form, insn in samples(4, seed=22):
+        text = PRINT[syntax](insn, form)
+        back = read(f"struct bpf_insn p[] = {{ {text} }};" if syntax == "c" else text, syntax)
+        if encode(back) != encode([insn]):
+            wrong.append((text, insn, back))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_any_slots_come_back(syntax):
+    """No form, reserved fields that are set, registers that there are none of: as raw words."""
+    choose = random.Random(23)
+    data = b"".join(
+        bytes([choose.choice([choose.randrange(256), *(form.code for form in FORMS[::40])])]) + choose.randbytes(7)
+        for _ in range(2000)
+    )
+    insns = decode(data)
+    assert encode(read(text_of(insns, syntax), syntax)) == data
+
+
+#: What a syntax has no words for: the number of forms that are raw words whatever their operands.
+UNSAID = {"kernel": 23, "llvm": 57, "ubpf": 67, "macro": 0, "c": 0}
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_is_said_as_a_raw_word_is_what_has_no_words(syntax):
+    raw = {
+        form.name
+        for form, rows in itertools.groupby(samples(120, seed=24), key=lambda pair: pair[0])
+        if all(PRINT[syntax](insn, form).startswith((".8byte", f"({form.code:02x}) BPF_RAW")) for _, insn in rows)
+    }
+    loadable = {form.name for form in FORMS if form.name in raw and form.dialect == "source"}
+    newer = {f"{name}{bits}" for name in ("load_acquire", "store_release") for bits in (8, 16, 32, 64)}
+    assert (
+        loadable
+        == {
+            "kernel": set(),
+            "llvm": {"call_rel", "call_kfunc"},
+            "ubpf": {"may_goto", "gotox", "call_kfunc", "addr_space_cast", *newer},
+            "macro": set(),
+            "c": set(),
+        }[syntax]
+    )
+    assert len(raw) == UNSAID[syntax]
+
+
+# Labels and names
+
+COUNTS = HashMap("counts", key=u32, value=u64, max_entries=1)
+LIMIT = Global("limit", u64, 5)
+HELP = Subprog("help", [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])
+NAMED = Program(
+    "named",
+    BPF_PROG_TYPE_XDP,
+    [
+        BPF_LD_MAP_FD(R1, COUNTS),
+        BPF_LD_MAP_VALUE(R2, COUNTS, 8),
+        BPF_LD_MAP_VALUE(R3, LIMIT, 4),
+        BPF_LD_IMM64_RAW_FULL(R4, BPF_PSEUDO_FUNC, 0, 0, HELP, 0),
+        BPF_CALL_REL(HELP),
+        label("again"),
+        BPF_JMP_IMM(BPF_JEQ, R0, 0, "out"),
+        BPF_JMP32_REG(BPF_JSGT, R0, R1, "again"),
+        BPF_JMP32_A("out"),
+        BPF_JMP_A(-1),
+        label("out"),
+        BPF_EXIT_INSN(),
+    ],
+)
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf", "macro"])
+@pytest.mark.parametrize("labels", [False, True])
+def test_names_are_read_back(syntax, labels):
+    text = "\n".join(listing(assemble(NAMED), syntax, labels=labels))
+    objects = {"counts": COUNTS, "limit": LIMIT}
+    (back,) = detect.read(text, "f", syntax, objects=objects).programs
+    assert assemble(back).insns == assemble(NAMED).insns
+    assert "counts" in text and ("again" in text) is labels
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf", "macro"])
+def test_names_that_nobody_declared_stand_for_themselves(syntax):
+    text = "\n".join(listing(assemble(NAMED), syntax, labels=True))
+    (back,) = detect.read(text, "f", syntax).programs
+    assert link(back).code == link(NAMED).code
+    assert [(slot, operand.name) for slot, operand in link(back).unresolved] == [
+        (0, "counts"), (2, "counts"), (4, "limit")
+    ]  # fmt: skip
+
+
+def test_labels_of_slots_are_made_where_there_are_none():
+    insns = [BPF_JMP_IMM(BPF_JEQ, R0, 0, 1), BPF_MOV64_IMM(R0, 0), BPF_JMP_A(-3), BPF_JMP_A(7), BPF_JMP_A(0)]
+    assert text_of(insns, "ubpf", labels=True).splitlines() == [
+        "L0:", "\tjeq %r0, 0, L2", "\tmov %r0, 0", "L2:", "\tja L0", "\tja +7", "\tja L5", "L5:",
+    ]  # fmt: skip
+    placed, places = labelled(assemble(Program("p", 0, insns)), True, {})
+    assert places == {0: ["L0"], 2: ["L2"], 5: ["L5"]}
+    assert [insn.off for _, insn in placed] == ["L2", 0, "L0", 7, "L5"]
+
+
+# Ways to write the same
+
+SAME = {
+    "kernel": [
+        ("r1 = 5", BPF_MOV64_IMM(R1, 5)),
+        ("(b7) r1 = 0x5", BPF_MOV64_IMM(R1, 5)),
+        ("r1 = 0x5", BPF_LD_IMM64(R1, 5)),
+        ("(18) r1 = 5", BPF_LD_IMM64(R1, 5)),
+        ("  12: (07) r2 += -4   ; R2_w=fp-4", None),
+        ("0: b701000005000000  (b7) r1 = 5", BPF_MOV64_IMM(R1, 5)),
+        ("*(u32*)(r10-4)=0", BPF_ST_MEM(BPF_W, R10, -4, 0)),
+        ("call bpf_map_lookup_elem", BPF_EMIT_CALL(1)),
+        ("call bpf_map_lookup_elem#1", BPF_EMIT_CALL(1)),
+        ("if r1 != 0xffffffff goto +3", BPF_JMP_IMM(BPF_JNE, R1, -1, 3)),
+        ("r1 = map[fd:-5]", Insn(0x18, 1, 1, 0, -5, 0, 0)),
+    ],
+    "llvm": [
+        ("r1 = 0x5", BPF_MOV64_IMM(R1, 5)),
+        ("r1 = -0x4", BPF_MOV64_IMM(R1, -4)),
+        ("r1 = 4294967295", BPF_MOV64_IMM(R1, -1)),
+        ("r1 = 0x5 ll", BPF_LD_IMM64(R1, 5)),
+        ("r5 = *(u32 *)(r1 + 0x4)", BPF_LDX_MEM(BPF_W, R5, R1, 4)),
+        ("w5 = *(u32 *)(r1 + 4)", BPF_LDX_MEM(BPF_W, R5, R1, 4)),
+        ("lock *(u32 *)(r1 + 8) += r2", BPF_ATOMIC_OP(BPF_W, BPF_ADD, R1, R2, 8)),
+        ("r2 = xchg32_32(r1 + 8, r2)", BPF_ATOMIC_OP(BPF_W, BPF_XCHG, R1, R2, 8)),
+        ("       0:\tb7 01 00 00 05 00 00 00\tr1 = 5", BPF_MOV64_IMM(R1, 5)),
+        ("if r1 == 0 goto +0x3 <LBB0_2>", BPF_JMP_IMM(BPF_JEQ, R1, 0, 3)),
+        ('"r1 = 5;\\n"', BPF_MOV64_IMM(R1, 5)),
+        ("call bpf_map_lookup_elem", BPF_EMIT_CALL(1)),
+    ],
+    "ubpf": [
+        ("mov r1, 5", BPF_MOV64_IMM(R1, 5)),
+        ("mov64 r1, 0x5", BPF_MOV64_IMM(R1, 5)),
+        ("ldxw %r1, [%r2]", BPF_LDX_MEM(BPF_W, R1, R2, 0)),
+        ("ldxw r1, [r2 + 0x4]", BPF_LDX_MEM(BPF_W, R1, R2, 4)),
+        ("swap16 %r1", BPF_BSWAP(R1, 16)),
+        ("jeq %r1, 0x80000000, +1", BPF_JMP_IMM(BPF_JEQ, R1, -(2**31), 1)),
+        ("call %r2", Insn(0x8D, 2)),
+        ("lock fetch add32 [%r1-4], %r2", BPF_ATOMIC_OP(BPF_W, BPF_ADD | BPF_FETCH, R1, R2, -4)),
+        ("lddw %r1, 18446744073709551615", BPF_LD_IMM64(R1, -1)),
+    ],
+    "macro": [
+        ("BPF_MOV64_IMM(R1, 5)", BPF_MOV64_IMM(R1, 5)),
+        ("BPF_MOV64_IMM(BPF_REG_1, 5),  # five", BPF_MOV64_IMM(R1, 5)),
+        ("BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem)", BPF_EMIT_CALL(1)),
+        ("BPF_ALU64_IMM(BPF_ADD, FP, -(4 + 4))", BPF_ALU64_IMM(BPF_ADD, R10, -8)),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("syntax", "text", "insn"), [(s, *pair) for s, pairs in SAME.items() for pair in pairs if pair[1] is not None]
+)
+def test_another_way_to_write_it(syntax, text, insn):
+    assert read(text, syntax) == [insn]
+
+
+def test_a_log_of_the_verifier_is_read():
+    text = """func#0 @0
+0: R1=ctx() R10=fp0
+0: (b7) r0 = 0                        ; R0_w=0
+; if (x)
+1: (15) if r1 == 0x0 goto pc+1        ; R1=ctx()
+2: (b7) r0 = 1                        ; R0_w=1
+3: (95) exit
+from 1 to 3: R0=0 R1=ctx() R10=fp0
+3: (95) exit
+processed 5 insns (limit 1000000) max_states_per_insn 0
+"""
+    assert read(text, "kernel") == [
+        BPF_MOV64_IMM(R0, 0), BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN(),
+    ]  # fmt: skip
+
+
+def test_several_programs_of_a_listing_are_several():
+    text = "; first\n0: (b7) r0 = 0\n1: (95) exit\n\n; second\n0: (b7) r0 = 1\n1: (95) exit\n"
+    found = detect.read(text, "f").programs
+    assert [list(program.insns) for program in found] == [
+        [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()], [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()],
+    ]  # fmt: skip
+    assert found[1].name == "second"
+
+
+def test_an_instruction_knows_its_line():
+    (program,) = detect.read("# nothing\n\nr1 = 5\nexit\n", "f.s", "llvm").programs
+    assert [insn.source for insn in program.insns] == [("f.s", 3), ("f.s", 4)]
+
+
+# Which syntax it is
+
+
+@pytest.mark.parametrize(
+    ("text", "syntax"),
+    [
+        ("r1 = 5\nexit", "kernel"),
+        ("r1 = 5 ll\nexit", "llvm"),
+        ("mov %r1, 5\nexit", "ubpf"),
+        ("(b7) r1 = 5", "kernel"),
+        ("BPF_MOV64_IMM(R1, 5),\nBPF_EXIT_INSN(),", "macro"),
+        ("struct bpf_insn p[] = { BPF_EXIT_INSN() };", "c"),
+        ("1\n6 0 0 0", "tcpdump"),
+        ("exit", "kernel"),
+    ],
+)
+def test_a_syntax_is_told(text, syntax):
+    found = detect.read(text, "f")
+    assert (found.syntax, found.note) == (syntax, "")
+
+
+def test_what_may_be_two_things_is_said():
+    found = detect.read("r1 = 0x5\nexit", "f")
+    assert found.syntax == "kernel"
+    assert found.note == (
+        "f:1: read as kernel text, BPF_LD_IMM64(BPF_REG_1, 0x5); in llvm it is BPF_MOV64_IMM(BPF_REG_1, 5). "
+        "--from kernel or --from llvm says which"
+    )
+
+
+# What is wrong
+
+WRONG = [
+    ("ubpf", "mov %r1", "1:8", "the end of the line where ',' belongs", "text-syntax", "write it like `mov %r1, 5`"),
+    ("ubpf", "exit\nmov %r50, 1", "2:5", "there is no register r50", "text-register", "registers are r0 to r10"),
+    (
+        "ubpf",
+        "ldxq %r1, [%r2]",
+        "1:1",
+        "no instruction of the ubpf syntax begins with 'ldxq'",
+        "text-unknown",
+        "the near",
+    ),
+    (
+        "ubpf",
+        "ldxw %r1, [%r2+0x10000]",
+        "1:16",
+        "an offset of 0x10000 bytes does not fit 16 bits (-32768 to 32767)",
+        "text-range",
+        "add it to",
+    ),
+    ("ubpf", "mov %r1, 2147483648", "1:10", "2147483648 does not fit 32 bits", "text-range", "it would be negative"),
+    ("ubpf", "ja oot\nout:\nexit", "1:4", "there is no label oot", "text-label", "did you mean out?"),
+    (
+        "llvm",
+        "r1 = 5\nr2 = r1 + 5",
+        "2:9",
+        "'+' where one of 'll', the end of the line belongs",
+        "text-syntax",
+        "write it like",
+    ),
+    ("llvm", "r1 = 99999999999", "1:6", "99999999999 does not fit 32 bits", "text-range", "load 64 bits"),
+    ("llvm", "call nothing", "1:6", "there is no helper and no label nothing", "text-helper", "write its number"),
+    (
+        "kernel",
+        "0: (b7) r1 = 5\n2: (95) exit",
+        "2:1",
+        "this says that it is slot 2, and it is slot 1",
+        "text-slot",
+        "lines are missing",
+    ),
+    ("kernel", "(b7) exit", "1:1", "this is no text of opcode b7", "text-opcode", "(b7) is `r1 = 5`"),
+    (
+        "kernel",
+        "(85) call bpf_ringbuf_output#1",
+        "1:11",
+        "bpf_ringbuf_output is not the name of helper 1",
+        "text-helper",
+        "helper 1 is bpf_map_lookup_elem",
+    ),
+    (
+        "kernel",
+        "0: b701000006000000  (b7) r1 = 5",
+        "1:1",
+        "the bytes b701000006000000 are not those of the text beside them",
+        "text-bytes",
+        "the text is b701000005000000",
+    ),
+    ("kernel", "", "1", "there is no instruction in it, read as kernel text", "text-empty", "--from says"),
+    (
+        "kernel",
+        ".8byte 0x1ffffffffffffffff",
+        "1:8",
+        "'0x1ffffffffffffffff' is no number of 64 bits",
+        "text-range",
+        "write .8byte",
+    ),
+    (
+        "macro",
+        "BPF_MOV64_IMM(R0, R1)",
+        "1:1",
+        "BPF_MOV64_IMM: R1 is a register, and the imm slot takes a number",
+        "register-in-imm",
+        "did you mean BPF_MOV64_REG(R0, R1)?",
+    ),
+    (
+        "macro",
+        "BPF_MOV64_IM(R0, 1)",
+        "1:1",
+        "there is no macro BPF_MOV64_IM",
+        "c-macro",
+        "did you mean BPF_MOV64_IMM?",
+    ),
+    (
+        None,
+        "hello world",
+        "1:1",
+        "'hello' begins no instruction, in any syntax",
+        "text-unknown",
+        "the kernel and LLVM",
+    ),
+]
+
+
+@pytest.mark.parametrize(("syntax", "text", "place", "what", "rule", "do"), WRONG)
+def test_what_is_wrong_is_said_at_its_place(syntax, text, place, what, rule, do):
+    with pytest.raises(BpfasmError) as caught:
+        detect.read(text, "f", syntax)
+    first, second = caught.value.report().splitlines()
+    assert first == f"f:{place}: error: {what} [{rule}]"
+    assert second.startswith(do)
+
+
+# Nothing that is read can do harm
+
+
+@pytest.mark.parametrize("syntax", [*SYNTAXES, "tcpdump", None])
+def test_mutated_texts_give_our_errors_with_a_line(syntax, mutations):
+    insns = [insn for _, insn in samples(1, seed=25)]
+    source = text_of(insns, syntax if syntax in SYNTAXES else "kernel")
+    if syntax == "tcpdump":
+        source = "4\n40 0 0 12\n21 0 1 2048\n6 0 0 262144\n6 0 0 0\n"
+    choose = random.Random(26)
+    texts = source.splitlines(keepends=True)
+    for _ in range(mutations):
+        start = choose.randrange(len(texts))
+        text = mutate("".join(texts[start : start + choose.randrange(1, 12)]), choose)
+        try:
+            found = detect.read(text, "f", syntax)
+        except BpfasmError as error:
+            assert error.source and error.source[0] == "f", (text, error)
+            assert 1 <= error.source[1] <= text.count("\n") + 1, (text, error.source)
+        else:
+            assert found.programs or found.classic
+
+
+ALPHABET = "rw0123456789abcdefx()[]{}+-*/%&|^=<>!,;:.#\"'\\\n \t_$@~?RBPFskulock\x00\xe9"
+
+
+def mutate(text, choose):
+    """Return a text with some characters and words changed."""
+    for _ in range(choose.randrange(1, 6)):
+        at, kind = choose.randrange(len(text) + 1), choose.randrange(5)
+        if kind == 0:
+            text = text[:at] + choose.choice(ALPHABET) + text[at:]
+        elif kind == 1:
+            text = text[:at] + text[at + choose.randrange(1, 4) :]
+        elif kind == 2:
+            text = text[:at] + text[at:][:12] * choose.randrange(2, 4) + text[at:]
+        elif kind == 3:
+            text = text[:at] + str(choose.choice((0, 1, -1, 2**31, 2**64, 10**30, "0x", "r99", "pc"))) + text[at:]
+        else:
+            text = text[:at] + choose.choice(ALPHABET) + text[at + 1 :]
+    return text
+
+
+def test_what_would_go_on_for_ever_ends():
+    laughs = "#define A0 BPF_EXIT_INSN(),\n" + "".join(f"#define A{n} A{n - 1} A{n - 1}\n" for n in range(1, 60))
+    with pytest.raises(BpfasmError) as caught:
+        c.read(f"{laughs}struct bpf_insn p[] = {{ A59 }};", "f")
+    assert caught.value.source == ("f", 61)
+    for text in ("(" * 100_000, "BPF_MOV64_IMM(R0, " + "-" * 100_000, "{" * 100_000, "~" * 9999):
+        for syntax in ("c", "macro"):
+            with pytest.raises(BpfasmError):
+                detect.read(f"struct bpf_insn p[] = {{ {text}" if syntax == "c" else text, "f", syntax)
+
+
+def test_lines_have_an_end(monkeypatch):
+    monkeypatch.setattr(lines, "MAX_LINES", 3)
+    with pytest.raises(BpfasmError) as caught:
+        detect.read("exit\n" * 4, "f", "kernel")
+    assert caught.value.rule == "text-size"
