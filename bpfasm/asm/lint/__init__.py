@@ -19,6 +19,7 @@ from __future__ import annotations
 from bpfasm.asm.flow import flow
 from bpfasm.asm.lint import paths, shape
 from bpfasm.asm.lint.finding import Asked, Finding, release_of
+from bpfasm.asm.lint.values import UNREADABLE
 from bpfasm.asm.lint.walk import Walk
 from bpfasm.asm.linker import assemble
 from bpfasm.value import Value
@@ -32,10 +33,17 @@ if TYPE_CHECKING:
 
 
 class Rule(Value):
-    """A rule: its ids, what it finds, and the function that looks, at the shape of a program or along its paths."""
+    """A rule: its ids, what it finds, and the function that looks, at the shape of a program or along its paths.
+
+    ``met``: it counts only where some path comes to; what cannot run, the verifier does not look at so closely.
+    ``kinds`` are those of the forms that a rule about paths looks at; one without them is about what registers hold
+    that are read.
+    """
 
     ids: tuple[str, ...]
     check: Callable[..., object]
+    met: bool = False
+    kinds: tuple[str, ...] = ()
 
     @property
     def what(self) -> str:
@@ -46,34 +54,38 @@ class Rule(Value):
 SHAPE = (
     Rule(("no-instructions",), shape.no_instructions),
     Rule(("no-opcode",), shape.no_opcode),
-    Rule(("reserved-field",), shape.reserved_field),
-    Rule(("no-register",), shape.no_register),
-    Rule(("kernel-form",), shape.kernel_form),
-    Rule(("frame-pointer",), shape.frame_pointer),
-    Rule(("zero-divisor", "shift-range"), shape.bad_constant),
+    Rule(("reserved-field",), shape.reserved_field, met=True),
+    Rule(("no-register",), shape.no_register, met=True),
+    Rule(("kernel-form",), shape.kernel_form, met=True),
+    Rule(("frame-pointer",), shape.frame_pointer, met=True),
+    Rule(("zero-divisor", "shift-range"), shape.bad_constant, met=True),
     Rule(("jump-outside", "jump-inside", "jump-across"), shape.leads_nowhere),
     Rule(("no-exit",), shape.falls_off),
     Rule(("unreachable",), shape.unreachable),
-    Rule(("endless-loop",), shape.endless),
+    Rule(("endless-loop",), shape.endless, met=True),
     Rule(("recursion",), shape.recursion),
-    Rule(("no-helper",), shape.no_helper),
-    Rule(("gpl-only",), shape.gpl_only),
+    Rule(("no-helper",), shape.no_helper, met=True),
+    Rule(("gpl-only",), shape.gpl_only, met=True),
     Rule(("too-new",), shape.too_new),
     Rule(("above-isa",), shape.above_isa),
 )
 
+_ACCESS = ("load", "store", "atomic")
+
 PATHS = (
     Rule(("unwritten",), paths.unwritten),
     Rule(("clobbered",), paths.clobbered),
-    Rule(("no-result",), paths.no_result),
-    Rule(("stack-range", "stack-align", "stack-unwritten"), paths.stack),
-    Rule(("stack-unwritten",), paths.stack_lent),
-    Rule(("no-null-check",), paths.no_null_check),
-    Rule(("not-a-pointer",), paths.not_a_pointer),
-    Rule(("packet-check",), paths.packet_check),
-    Rule(("released",), paths.released),
-    Rule(("unreleased",), paths.unreleased),
+    Rule(("no-result",), paths.no_result, kinds=("exit",)),
+    Rule(("stack-range", "stack-align", "stack-unwritten"), paths.stack, kinds=_ACCESS),
+    Rule(("stack-unwritten",), paths.stack_lent, kinds=("call",)),
+    Rule(("no-null-check",), paths.no_null_check, kinds=(*_ACCESS, "alu", "call")),
+    Rule(("not-a-pointer",), paths.not_a_pointer, kinds=_ACCESS),
+    Rule(("packet-check",), paths.packet_check, kinds=_ACCESS),
+    Rule(("released",), paths.released, kinds=(*_ACCESS, "call")),
+    Rule(("unreleased",), paths.unreleased, kinds=("exit",)),
 )
+
+_OF_READING = tuple(rule for rule in PATHS if not rule.kinds)
 
 #: The ids of all rules, each once.
 RULES = tuple(dict.fromkeys(id for rule in (*SHAPE, *PATHS) for id in rule.ids))
@@ -93,12 +105,28 @@ def lint(program: Program, *, kernel: str | None = None, isa: str | None = None)
         for finding in findings:  # type: ignore[attr-defined]
             found.setdefault((finding.pc, finding.rule), finding)
 
-    for rule in SHAPE:
-        keep(rule.check(asked))
+    plans: dict[int, tuple[tuple[int, ...], tuple[Rule, ...]]] = {}
 
     def watch(state: State, index: int) -> None:
-        for rule in PATHS:
+        plan = plans.get(index)
+        if plan is None:
+            form = graph.forms[index]
+            rules = tuple(rule for rule in PATHS if form is not None and form.kind in rule.kinds)
+            plan = plans[index] = paths.reads(asked, index), rules
+        read, rules = plan
+        for register in read:
+            if state.regs[register][0] in UNREADABLE:
+                rules = _OF_READING + rules
+                break
+        for rule in rules:
             keep(rule.check(asked, state, index))
 
-    Walk(graph, program.type, [watch]).run()
+    walk = Walk(graph, program.type, [watch])
+    walk.run()
+    for rule in SHAPE:
+        keep(
+            finding
+            for finding in rule.check(asked)  # type: ignore[attr-defined]
+            if not rule.met or walk.met[graph.index(finding.pc) or 0]
+        )
     return tuple(sorted(found.values(), key=lambda finding: finding.pc))

@@ -61,21 +61,25 @@ def no_result(asked: Asked, state: State, index: int) -> Iterator[Finding]:
                        "set it before BPF_EXIT_INSN(): BPF_MOV64_IMM(R0, 0)")  # fmt: skip
 
 
-def _unreadable(asked: Asked, state: State, index: int) -> Iterator[tuple[int, Held, str]]:
-    """Yield the registers that an instruction reads and cannot, what they hold, and the form that reads them."""
+def reads(asked: Asked, index: int) -> tuple[int, ...]:
+    """Return the registers that the verifier wants written before an instruction, as far as it is known."""
     insn, form = asked.graph.insns[index], asked.graph.forms[index]
     if form is None or form.dialect == "xlated" or form.name in ("call_rel", "call_kfunc", "callx"):
-        return
-    if form.kind == "exit" and asked.graph.block_at(asked.graph.pcs[index]).function:
-        return  # a function that returns nothing
-    if form.kind == "exit" and asked.program.type in _VOID:
-        return
-    reads = arguments_of(insn.imm) if form.name == "call_helper" and insn.imm in HELPERS else effect(insn, form)[0]
-    if form.name == "call_helper" and insn.imm not in HELPERS:
-        return
-    for register in registers(reads):
+        return ()
+    # A function may return nothing, and so may programs of some types.
+    if form.kind == "exit" and (asked.graph.block_at(asked.graph.pcs[index]).function or asked.program.type in _VOID):
+        return ()
+    if form.name == "call_helper":
+        return tuple(registers(arguments_of(insn.imm))) if insn.imm in HELPERS else ()
+    return tuple(registers(effect(insn, form)[0]))
+
+
+def _unreadable(asked: Asked, state: State, index: int) -> Iterator[tuple[int, Held, str]]:
+    """Yield the registers that an instruction reads and cannot, what they hold, and the form that reads them."""
+    form = asked.graph.forms[index]
+    for register in reads(asked, index):
         held = state.regs[register]
-        if held[0] in UNREADABLE:
+        if form is not None and held[0] in UNREADABLE:
             yield register, held, form.kind if form.kind == "exit" else form.name
 
 
@@ -115,7 +119,9 @@ def stack_lent(asked: Asked, state: State, index: int) -> Iterator[Finding]:
         mask = bytes_at(off, size)
         if state.written & mask != mask:
             text = f"the {what} at R10{off:+d} has {size} bytes, and not all of them were written{on_path(state)}"
-            yield asked.at(index, "stack-unwritten", text, "store all of it first: kernels before 6.4 refuse to read it")
+            yield asked.at(
+                index, "stack-unwritten", text, "store all of it first: kernels before 6.4 refuse to read it"
+            )
 
 
 #: Helpers that read a key or a value of the map in R1.

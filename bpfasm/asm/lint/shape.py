@@ -224,7 +224,9 @@ def gpl_only(asked: Asked) -> Iterator[Finding]:
     for index, (insn, form) in enumerate(zip(graph.insns, graph.forms, strict=True)):
         row = helper_of(insn.imm) if form and form.name == "call_helper" and insn.imm.__class__ is int else None
         if row and row.gpl and not row.gpl_note:
-            text = f"bpf_{row.name} is for programs under the GPL, and this one's license is {asked.program.license!r}"
+            text = (
+                f"bpf_{row.name} is for programs under the GPL, and this one's license is {asked.program.license!r}"
+            )
             fix = f'declare license="GPL", or one that goes with it: {", ".join(_GPL[3:])}'
             yield asked.at(index, "gpl-only", text, fix)
 

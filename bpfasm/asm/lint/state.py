@@ -67,7 +67,7 @@ class State:
 
     def replace(self, match: Callable[[Held], bool], by: Held) -> None:
         """Put another value in every place that holds one that matches."""
-        self.regs = [by if match(held) else held for held in self.regs]
+        self.regs[:] = [by if match(held) else held for held in self.regs]
         self.spilled = {off: by if match(held) else held for off, held in self.spilled.items()}
 
     def narrow(self, id: int, low: int, high: int) -> None:

@@ -111,7 +111,9 @@ def _moved_back(first: int, last: int, half: int, top: int) -> list[tuple[int, i
     if not half:
         return [(first, last)]
     below, above = (first, min(last, half - 1)), (max(first, half), last)
-    return [(a + half, b + half) for a, b in (below,) if a <= b] + [(a - half, b - half) for a, b in (above,) if a <= b]
+    return [(a + half, b + half) for a, b in (below,) if a <= b] + [
+        (a - half, b - half) for a, b in (above,) if a <= b
+    ]
 
 
 def _cut(low: int, high: int, pieces: list[tuple[int, int]]) -> Range:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Watch = Callable[[State, int], None]
 
 #: How many instructions are looked at in all besides twice the program's, and how often each block is entered.
-STEPS, VISITS = 300_000, 1100
+STEPS, VISITS = 100_000, 1100
 
 #: Helpers that give a pointer that may be NULL, and what that points to.
 NULLABLE = {
@@ -122,14 +122,14 @@ class Walk:
         self.fields = packet_fields(type)
         self.left = STEPS + 2 * len(graph.insns)
         self.seen: dict[int, set[object]] = {}
-        self.function = 0
+        #: Which instructions some path has come to, by index.
+        self.met = bytearray(len(graph.insns))
 
     def run(self) -> None:
         """Go along every path, of each function from its own start."""
         for function in self.graph.functions:
             if not function.blocks or not self.graph.reached[function.blocks.start]:
                 continue
-            self.function = function.number
             self.left = max(self.left, STEPS // 10)
             todo = [(function.blocks.start, entry(function.kind, 5 if self.type == bpf.BPF_PROG_TYPE_EXT else 1))]
             while todo and self.left > 0:
@@ -146,12 +146,19 @@ class Walk:
         self.left -= block.last - block.first + 1
         graph = self.graph
         for index in range(block.first, block.last + 1):
-            for watch in self.watches:
-                watch(state, index)
-            form = graph.forms[index]
+            insn, form = graph.insns[index], graph.forms[index]
+            self.met[index] = 1
             if form is None or form.dialect == "xlated":
                 return
-            insn = graph.insns[index]
+            if max(insn.dst_reg, insn.src_reg) > bpf.BPF_REG_10:
+                # R11 passes arguments on the stack from 7.x on; nothing is known of what they are.
+                if form.kind == "load" and insn.dst_reg < bpf.BPF_REG_10:
+                    state.regs[insn.dst_reg] = OTHER
+                elif form.kind != "store":
+                    return
+                continue
+            for watch in self.watches:
+                watch(state, index)
             if form.kind == "jump":
                 yield from self._condition(block, state, insn, form)
                 return
@@ -296,7 +303,6 @@ class Walk:
                 ref = regs[1][2]
                 del state.refs[ref]
                 state.replace(lambda held: held[0] in ("mem", "maybe") and held[-1] == ref, ("released", pc))
-                regs = state.regs
         else:
             for held in given:
                 if held[0] in ("mem", "maybe") and held[-1] is not None:
