@@ -306,5 +306,5 @@ def _moved(insn: Insn, form: Form, state: dict[int, int]) -> int | None:
         return state.get(insn.src_reg)
     base = state.get(insn.dst_reg)
     if base is not None and form.name in ("add64_imm", "sub64_imm"):
-        return base + insn.imm if form.name == "add64_imm" else base - insn.imm
+        return base + int(insn.imm) if form.name == "add64_imm" else base - int(insn.imm)
     return None

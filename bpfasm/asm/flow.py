@@ -1,8 +1,8 @@
 """How control flows through a program: functions, blocks, edges, loops, and what nothing reaches.
 
-A program is instructions with distances in numbers: a tuple or list of ``Insn``, ``Assembled`` or ``Linked``. Points in
-it are pcs: the slot an instruction starts at, as in the verifier's log. Any instructions have a graph; where a jump
-leads nowhere the graph says so (``faults``) and goes on without that edge.
+A program is a Program, or instructions with distances in numbers: a list of ``Insn``, ``Assembled`` or ``Linked``.
+Points in it are pcs: the slot an instruction starts at, as in the verifier's log. Any instructions have a graph;
+where a jump leads nowhere the graph says so (``faults``) and goes on without that edge.
 
 >>> from bpfasm.asm import *
 >>> graph = flow([
@@ -49,7 +49,7 @@ class Edge(Value):
 class Block(Value):
     """Instructions that run one after the other: entered at the first, left at the last.
 
-    ``start`` is its first pc and ``end`` the pc behind it; its instructions are ``insns[first:last + 1]`` of the graph.
+    ``start`` is its first pc and ``end`` the pc behind it; its instructions are ``insns[first:last + 1]`` of a graph.
     """
 
     number: int
@@ -145,7 +145,8 @@ class Graph(Value):
 
     def members(self, loop: Loop) -> list[int]:
         """Return the numbers of all blocks of a loop, inner loops' too, in order."""
-        found, todo = [], [loop]
+        found: list[int] = []
+        todo = [loop]
         while todo:
             each = todo.pop()
             found += each.own

@@ -31,13 +31,14 @@ class Target(Value):
     ``map_fds`` are file descriptors by map name, ``kfuncs`` what kernel functions are to this kernel: the index of
     their module in the fd array (0 is vmlinux) and their BTF id, ``globals`` where variables are: the name of a map
     and an offset in its value. Where one of these is None, its operands are left as 0 and listed in
-    ``Linked.unresolved``, as in an object file.
+    ``Linked.unresolved``, as in an object file. ``gotol`` says whether the target has jumps of 32 bits (Linux 6.6).
     """
 
     map_fds: dict[str, int] | None = None
     kfuncs: dict[Kfunc, tuple[int, int]] | None = None
     globals: dict[Global, tuple[str, int]] | None = None
     byteorder: ByteOrder = sys.byteorder
+    gotol: bool = False
 
 
 class Assembled(Value):
@@ -140,13 +141,19 @@ def assemble(program: Program) -> Assembled:
     return Assembled(program, tuple(insns), functions, tuple(symbols))
 
 
-def link(program: Program | Assembled, target: Target | None = None) -> Linked:
+def link(program: Program | Assembled, target: Target | None = None, *, relax: bool = False) -> Linked:
     """Turn every symbolic operand into a number for ``target``.
 
-    Raises LabelError, or LinkError for a map or kernel function that the target does not have.
+    With ``relax``, jumps that 16 bits do not reach become several, by gotol or by islands; each instruction that is
+    put in is a ``bpfasm.asm.relax.Inserted``. An ``Assembled`` has its distances already and stays as it is. Raises
+    LabelError, or LinkError for a map or kernel function that the target does not have.
     """
-    assembled = program if isinstance(program, Assembled) else assemble(program)
     target = target or Target()
+    if relax and isinstance(program, Program):
+        from bpfasm.asm.relax import relax as relaxed
+
+        program = relaxed(program, gotol=target.gotol)
+    assembled = program if isinstance(program, Assembled) else assemble(program)
     insns = tuple(_resolve(insn, target) for insn in assembled.insns)
     told = ((MapSpec, target.map_fds), (Kfunc, target.kfuncs), (Global, target.globals))
     left = tuple(kind for kind, known in told if known is None)
@@ -283,7 +290,7 @@ def _distance(
         raise LabelError(
             f"the jump at slot {pc} to {label_text(target)} goes {distance:+d} slots, and 16 bits reach "
             "-32768 to +32767",
-            "jump there in two steps, or with BPF_JMP32_A (from kernel 6.6 on)",
+            "link(relax=True) makes it of several; or jump in two steps, or by BPF_JMP32_A (from kernel 6.6 on)",
             source=insn.source,
             rule="jump-range",
         )

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         "lint",
-        "Find mistakes in INPUT before any kernel is asked: each with its line, and what to do. Status 1: there are some.",
+        "Find mistakes in INPUT before any kernel is asked. Each has its line, and what to do; with any, status 1.",
         """
   bpfasm lint examples/chowncount.py
   bpfasm lint examples/execs.py --kernel 5.10

@@ -67,7 +67,7 @@ _MEANINGS = {
     "probe_read_str": "Copy a string of any kind; newer ones are probe_read_kernel_str, probe_read_user_str.",
     "probe_read_kernel": "Copy size bytes of kernel memory. 0, or -EFAULT, and then your bytes are zeros.",
     "probe_read_user": "Copy size bytes of the current process's memory. 0, or -EFAULT: the page may not be there.",
-    "probe_read_kernel_str": "Copy a string of kernel memory, size bytes at most. Its length with the NUL, or -errno.",
+    "probe_read_kernel_str": "Copy a kernel string, size bytes at most. Its length with the NUL, or -errno.",
     "probe_read_user_str": "Copy a string of the process, size bytes at most. Its length with the NUL, or -errno.",
     "probe_write_user": "Write to the current process's memory. For experiments: the kernel warns when it is loaded.",
     "copy_from_user": "Copy memory of the current process, and wait for its page: sleepable programs only.",

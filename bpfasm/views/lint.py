@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from bpfasm.asm.lint import Finding
+    from bpfasm.asm.lint.finding import Finding
 
     #: Programs by name, with what was found in each.
     Found = Iterable[tuple[str, tuple[Finding, ...]]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.linker import link
+from bpfasm.asm.relax import Inserted
 from bpfasm.asm.syntax import kernel, macro
 from bpfasm.isa.insn import SLOT_BYTES, slots
 from bpfasm.isa.match import form_of, why_none
@@ -44,6 +45,8 @@ def listing(
         column = f"{bytes_of(code, pc, insn):<32}  " if show_bytes else ""
         if not form and not names:
             beside = why_none(insn)
+        elif isinstance(insn, Inserted):
+            beside = "put in for a far jump"
         comment = f"  {'#' if syntax == 'macro' else ';'} {beside}" if beside else ""
         yield f"{number}{column}{line}{ending}{comment}"
 

@@ -197,6 +197,7 @@ class Chance:
 
 
 PIECES = (
-    "constant", "constant", "wide", "copy", "copy", "compute", "compute", "combine", "jump", "jump", "jump", "compare",
-    "spill", "fill", "store", "store", "load", "context", "call", "lookup", "lookup", "record", "packet", "loop", "odd",
+    "constant", "constant", "wide", "copy", "copy", "compute", "compute", "combine", "jump", "jump", "jump",
+    "compare", "spill", "fill", "store", "store", "load", "context", "call", "lookup", "lookup", "record", "packet",
+    "loop", "odd",
 )  # fmt: skip

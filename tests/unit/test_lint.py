@@ -207,7 +207,7 @@ def test_any_program_gets_an_answer():
         try:
             lint(Chance(seed).program(counts, slots, ring), kernel="5.10", isa="v1")
         except BpfasmError as error:
-            assert error.rule == "jump-range"  # noqa: PT017
+            assert error.rule == "jump-range"
 
 
 def test_a_long_program_is_done_in_bounded_steps():

@@ -17,11 +17,11 @@ says of one that some input takes, and which the verifier has to go along as wel
 from __future__ import annotations
 
 from bpfasm.asm.flow import flow
+from bpfasm.asm.linker import assemble
 from bpfasm.asm.lint import paths, shape
 from bpfasm.asm.lint.finding import Asked, Finding, release_of
 from bpfasm.asm.lint.values import UNREADABLE
 from bpfasm.asm.lint.walk import Walk
-from bpfasm.asm.linker import assemble
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

@@ -57,8 +57,8 @@ def no_result(asked: Asked, state: State, index: int) -> Iterator[Finding]:
     if form is None or form.kind != "exit" or state.regs[0][0] != "unwritten" or asked.program.type in _VOID:
         return
     if graph.functions[graph.block_at(graph.pcs[index]).function].kind == "main":
-        yield asked.at(index, "no-result", f"R0 is what the program returns, and nothing has written it{on_path(state)}",
-                       "set it before BPF_EXIT_INSN(): BPF_MOV64_IMM(R0, 0)")  # fmt: skip
+        text = f"R0 is what the program returns, and nothing has written it{on_path(state)}"
+        yield asked.at(index, "no-result", text, "set it before BPF_EXIT_INSN(): BPF_MOV64_IMM(R0, 0)")
 
 
 def reads(asked: Asked, index: int) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bpfasm.asm.lint.finding import Asked, Finding
+    from bpfasm.isa.form import Form
 
 _CODES = {form.code for form in FORMS}
 
@@ -172,7 +173,7 @@ def endless(asked: Asked) -> Iterator[Finding]:
         yield asked.at(index, "endless-loop", "this loop has no way out", fix)
 
 
-def _forms(asked: Asked, blocks: list[int]) -> Iterator[object]:
+def _forms(asked: Asked, blocks: list[int]) -> Iterator[Form | None]:
     for number in blocks:
         block = asked.graph.blocks[number]
         yield from asked.graph.forms[block.first : block.last + 1]
@@ -186,8 +187,8 @@ def recursion(asked: Asked) -> Iterator[Finding]:
         if call.kind == "call":
             calls.setdefault(graph.block_at(call.pc).function, []).append((call.pc, call.callee))
     state: dict[int, int] = {}
-    for root in calls:
-        stack = [(root, iter(calls[root]))] if root not in state else []
+    for root, first in calls.items():
+        stack = [(root, iter(first))] if root not in state else []
         state.setdefault(root, 1)
         while stack:
             function, rest = stack[-1]

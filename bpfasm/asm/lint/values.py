@@ -1,9 +1,9 @@
 """What a register holds, as far as lint follows it, and which way a condition on it can go.
 
-A value is a tuple, its kind first. Lint reports only what it meets on a path that some input takes; the verifier has to
-go along all of those, so it meets the same. Hence numbers that an input decides are *free*, and each condition on one
-leaves a range of inputs that go that way: some of them do, not always all. A computation that is not followed on ranges
-is done on one number of the range. Where a condition asks about anything else, the path is not followed any further.
+A value is a tuple, its kind first. Lint reports only what it meets on a path that some input takes; the verifier has
+to go along all of those, so it meets the same. Hence numbers that an input decides are *free*, and each condition on
+one leaves a range of inputs that go that way: some of them do, not always all. A computation that is not followed on
+ranges is done on one number of the range. Where a condition asks about anything else, the path ends.
 
 ======================  ======================================================================================
 kind                    is

@@ -315,7 +315,7 @@ class Walk:
         for register in range(1, 6):
             regs[register] = ("clobbered", pc)
         regs[0] = result
-        return not (isinstance(insn.imm, Kfunc) and insn.imm.name == "bpf_throw")
+        return not isinstance(insn.imm, Kfunc) or bool(insn.imm.name != "bpf_throw")
 
     def _result(self, state: State, helper: int, pc: int) -> Held:
         """Return what a helper leaves in R0."""
@@ -386,7 +386,7 @@ class Walk:
         _, id, what, ref = pointer
 
         def match(held: Held) -> bool:
-            return held[0] == "maybe" and held[1] == id
+            return bool(held[0] == "maybe" and held[1] == id)
 
         there = state.copy()
         there.replace(match, ("mem", what, ref))
