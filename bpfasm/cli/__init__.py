@@ -31,6 +31,8 @@ VERBS = {
     "link": ("bpfasm.cli.link", "main", "list what is attached by links"),
     "btf": ("bpfasm.cli.btf", "main", "list the BTF objects in the kernel"),
     "lint": ("bpfasm.cli.lint", "main", "find mistakes before any kernel is asked"),
+    "diff": ("bpfasm.cli.diff", "main", "compare two programs by instruction"),
+    "ref": ("bpfasm.cli.ref", "main", "explain a macro, instruction, helper, constant, errno"),
     "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
     "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
     "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),

@@ -52,9 +52,15 @@ def disasm(argv: list[str]) -> int:
 """,
         "kernel",
     )
+    parser.add_argument("--cfg", choices=("text", "svg", "dot"), help="draw its blocks, and how control flows")
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
-    _write(given, args)
+    if args.cfg:
+        from bpfasm.cli.cfg import drawn
+
+        write(drawn(given, args.cfg).encode(), args.out)
+    else:
+        _write(given, args)
     if given.problem:
         sys.stdout.flush()
         raise given.problem

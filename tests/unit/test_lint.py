@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -267,3 +268,19 @@ def test_a_version_is_two_numbers():
     done = bpfasm("lint", "examples/execs.py", "--kernel", "new")
     assert done.returncode == 2
     assert done.stderr.startswith("error: --kernel: 'new' is no version")
+
+
+def test_every_rule_has_a_paragraph():
+    text = (ROOT / "docs" / "lint.rst").read_text()
+    assert set(re.findall(r"^([a-z-]+)\n\^+\n", text, re.M)) == set(RULES)
+
+
+def test_a_program_from_the_kernel_is_none_to_lint(monkeypatch, capsys):
+    from bpfasm.cli import lint as verb
+    from bpfasm.errors import InputError
+
+    given = inputs.Input("id:1", (Program("dump", BPF_PROG_TYPE_XDP, []),), names=(None,))
+    monkeypatch.setattr(inputs, "read", lambda *_: given)
+    with pytest.raises(InputError) as caught:
+        verb.main(["id:1"])
+    assert caught.value.rule == "lint-dump"
