@@ -189,7 +189,7 @@ def _bytes(path: str) -> bytes:
     except OSError as error:
         raise InputError(
             f"{path}: {error.strerror}",
-            "INPUT is a .py or .c file, object, text in any syntax, hex digits, raw bytes, - (standard input), or id:N",
+            "INPUT is a .py or .c file, an object, text in any syntax, hex digits, raw bytes, - for stdin, or id:N",
             rule="input-file",
         ) from None
 

@@ -330,6 +330,7 @@ def modules(headers: Headers) -> dict[Path, str]:
     written = {
         "unistd": ("Numbers of system calls, by machine.", unistd_body(headers)),
         "ptrace": ("Registers as a program on a probe has them, by machine.", ptrace_body(headers)),
+        "helpers": ("Prototypes of the helper functions, as ``linux/bpf.h`` gives them.", helpers_body(headers)),
     }
     for name, header in HEADERS.items():
         written[name] = (f"Constants and layouts of ``{header}``.", header_body(headers, header))
@@ -398,6 +399,18 @@ def ptrace_body(headers: Headers) -> str:
     for machine, layout in layouts.items():
         text += f'    "{machine}": {{\n{textwrap.indent(members_text(layout), "    ")}    }},\n'
     return text + "}\n"
+
+
+def helpers_body(headers: Headers) -> str:
+    """Write the prototypes of the helper functions, which the header has in a comment."""
+    text = (headers.include / "linux/bpf.h").read_text()
+    start = text.index("Start of BPF helper function descriptions")
+    comment = text[start : text.index("*/", start)]
+    found: dict[str, str] = {}
+    for kind, name, arguments in re.findall(r"^ \* (\w[^\n(]*?)bpf_(\w+)\(([^()]*)\)\s*$", comment, re.M):
+        found.setdefault(name, f"{kind}bpf_{name}({' '.join(arguments.split())})")
+    items = "".join(f'    "{name}": "{prototype}",\n' for name, prototype in found.items())
+    return f"prototypes = {{\n{items}}}\n"
 
 
 def main() -> int:

@@ -40,6 +40,7 @@ class Target(Value):
     and ``modules`` those of its modules, which are looked at for what the kernel itself does not have,
     ``tracepoints`` the records of tracepoints by group and name, ``arch`` the machine as ``os.uname()`` has it. Where
     one of these is None, its operands are left as 0 and listed in ``Linked.unresolved``, as in an object file.
+    ``gotol`` says whether the target has jumps of 32 bits (Linux 6.6).
     """
 
     map_fds: dict[str, int] | None = None
@@ -51,6 +52,7 @@ class Target(Value):
     tracepoints: dict[tuple[str, str], Format] | None = None
     arch: str | None = None
     byteorder: ByteOrder = sys.byteorder
+    gotol: bool = False
 
 
 class Assembled(Value):
@@ -150,13 +152,19 @@ def _check(meant: dict[tuple[str, str], Symbol], operand: Symbol, insn: Insn) ->
     operand.check(insn)
 
 
-def link(program: Program | Assembled, target: Target | None = None) -> Linked:
+def link(program: Program | Assembled, target: Target | None = None, *, relax: bool = False) -> Linked:
     """Turn every symbolic operand into a number for ``target``.
 
-    Raises LabelError, or LinkError for an operand that the target does not have.
+    With ``relax``, jumps that 16 bits do not reach become several, by gotol or by islands; each instruction that is
+    put in is a ``bpfasm.asm.relax.Inserted``. An ``Assembled`` has its distances already and stays as it is. Raises
+    LabelError, or LinkError for an operand that the target does not have.
     """
-    assembled = program if isinstance(program, Assembled) else assemble(program)
     target = target or Target()
+    if relax and isinstance(program, Program):
+        from bpfasm.asm.relax import relax as relaxed
+
+        program = relaxed(program, gotol=target.gotol)
+    assembled = program if isinstance(program, Assembled) else assemble(program)
     insns = list(assembled.insns)
     unresolved, missing = [], []
     if assembled.symbols:
@@ -292,7 +300,7 @@ def _distance(insn: Insn, target: str | Label, pc: int, body: _Body, *, bits: in
         raise LabelError(
             f"the jump at slot {pc} to {label_text(target)} goes {distance:+d} slots, and 16 bits reach "
             "-32768 to +32767",
-            "jump there in two steps, or with BPF_JMP32_A (from kernel 6.6 on)",
+            "link(relax=True) makes it of several; or jump in two steps, or by BPF_JMP32_A (from kernel 6.6 on)",
             source=insn.source,
             rule="jump-range",
         )

@@ -74,13 +74,19 @@ def disasm(argv: list[str]) -> int:
         "--source", action="store_true", help="show the line of its file that each instruction is from"
     )
     parser.add_argument("--native", action="store_true", help="show native code too, of a program in the kernel")
+    parser.add_argument("--cfg", choices=("text", "svg", "dot"), help="draw its blocks, and how control flows")
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
     if args.native:
         return _native(given, args)
     if args.to is None:
         args.to = "tcpdump" if given.classic and not (args.labels or args.words) else "kernel"
-    _write(given, args)
+    if args.cfg:
+        from bpfasm.cli.cfg import drawn
+
+        write(drawn(given, args.cfg).encode(), args.out)
+    else:
+        _write(given, args)
     if given.problem:
         sys.stdout.flush()
         raise given.problem

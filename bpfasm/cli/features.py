@@ -8,9 +8,9 @@ import os
 from bpfasm import place
 from bpfasm.cli.options import Parser, add_on, add_output, write
 from bpfasm.errors import LabError
+from bpfasm.isa.helpers import HELPERS
 from bpfasm.kernel import features
 from bpfasm.syscall.probe.answer import YES
-from bpfasm.syscall.probe.helpers import HELPERS
 from bpfasm.syscall.probe.table import GROUPS
 from bpfasm.views import features as view
 from bpfasm.views.features import HELPER

@@ -89,9 +89,9 @@ class Insn(Fields):
         """The file and line that made it."""
         return source_of(self[7])
 
-    def replace(self, **changes: Any) -> Insn:
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed."""
-        return Insn(**{**dict(zip((*FIELDS, "where"), self, strict=True)), **changes})
+        return type(self)(**{**dict(zip((*FIELDS, "where"), self, strict=True)), **changes})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Insn) and self[:7] == other[:7]

@@ -50,3 +50,12 @@ def source_of(where: Where | None) -> Source | None:
     # Two bytes an instruction; the position covers the call with its arguments, so it starts at the macro's name.
     line, *_ = next(islice(code.co_positions(), at // 2, None))
     return code.co_filename, line or code.co_firstlineno
+
+
+def column_of(where: Where | None) -> int:
+    """Return the column, counted from 1; 1 too where only the line is known."""
+    if where is None or isinstance(where[0], str):
+        return 1
+    code, at = where
+    _, _, column, _ = next(islice(code.co_positions(), at // 2, None))
+    return (column or 0) + 1

@@ -62,7 +62,8 @@ def survey(group: str) -> list[tuple[Feature, Answer]]:
 
 def helpers(types: Iterable[int] = (), *, loud: bool = False) -> list[Helpers]:
     """Return what programs may call: of some types, or of all. ``loud`` is that of ``probe.helpers.ask``."""
-    from bpfasm.syscall.probe.helpers import HELPERS, ask as ask_helpers
+    from bpfasm.isa.helpers import HELPERS
+    from bpfasm.syscall.probe.helpers import ask as ask_helpers
 
     with plenty():
         found = list(ask_helpers(HELPERS, types=types, loud=loud))
@@ -81,7 +82,8 @@ def helper(name: str, *, loud: bool = False) -> list[Helpers]:
 
 def some_program() -> dict[int, Answer]:
     """Return for each helper, by number, whether some program may call it."""
-    from bpfasm.syscall.probe.helpers import HELPERS, anywhere
+    from bpfasm.isa.helpers import HELPERS
+    from bpfasm.syscall.probe.helpers import anywhere
 
     with plenty():
         return {number: explained(answer) for number, answer in anywhere(HELPERS).items()}
@@ -89,7 +91,7 @@ def some_program() -> dict[int, Answer]:
 
 def helper_number(name: str) -> int:
     """Return the number of a helper, given by its name with or without ``bpf_``. Raises UsageError."""
-    from bpfasm.syscall.probe.helpers import HELPERS
+    from bpfasm.isa.helpers import HELPERS
 
     known = {called: number for number, called in HELPERS.items()}
     return _number(name.lower().removeprefix("bpf_"), known, "helper", "bpfasm features helper lists them")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bpfasm.isa.helpers import HELPERS, since
 from bpfasm.syscall.probe.answer import NO, UNKNOWN, YES
-from bpfasm.syscall.probe.helpers import HELPERS, LOUD, since
+from bpfasm.syscall.probe.helpers import LOUD
 from bpfasm.syscall.probe.table import GROUPS
 
 TYPE_CHECKING = False

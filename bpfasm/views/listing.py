@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.linker import link
+from bpfasm.asm.relax import Inserted
 from bpfasm.asm.syntax import c, kernel, llvm, macro, ubpf
 from bpfasm.asm.syntax.labels import labelled
 from bpfasm.isa.insn import SLOT_BYTES
@@ -87,6 +88,8 @@ def listing(
         column = f"{bytes_of(code, pc, insn):<32}  " if show_bytes and syntax == "kernel" else ""
         if not form and not names:
             said = why_none(insn)
+        elif isinstance(insn, Inserted):
+            said = "put in for a far jump"
         if beside:
             said = "  ".join(each for each in (said, beside(pc, insn)) if each)
         if show_bytes and not column:

@@ -105,6 +105,39 @@ class ProgTypes(Table):
         ]
 
 
+class Helpers(Table):
+    """The helper functions."""
+
+    header = ("number", "prototype", "since", "license", "does")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each helper."""
+        from bpfasm.isa.helpers import all_helpers
+
+        return [
+            (
+                str(row.id),
+                code(row.prototype),
+                row.since,
+                ("GPL" if row.gpl else "") + (f", {row.gpl_note}" if row.gpl_note else ""),
+                row.meaning,
+            )
+            for row in all_helpers()
+        ]
+
+
+class Errnos(Table):
+    """What bpf(2) means by an errno."""
+
+    header = ("errno", "bpf(2) means")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each."""
+        from bpfasm.views.errnos import MEANINGS
+
+        return [(code(name), text) for name, text in MEANINGS.items()]
+
+
 class MapTypes(Table):
     """The types of map: what each takes, and what can be done with it."""
 
@@ -167,6 +200,8 @@ class SectionNames(Table):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives."""
     app.add_directive("forms", Forms)
+    app.add_directive("helpers", Helpers)
+    app.add_directive("errnos", Errnos)
     app.add_directive("map-types", MapTypes)
     app.add_directive("verbs", Verbs)
     app.add_directive("section-names", SectionNames)

@@ -12,6 +12,7 @@ import pytest
 from support.bpf2 import kernel_types, running_series
 from support.config import built_with
 
+from bpfasm.isa.helpers import HELPERS, since
 from bpfasm.kernel import features, needs
 from bpfasm.kernel.memlock import plenty
 from bpfasm.syscall import bpf as call, system, tracefs
@@ -72,7 +73,7 @@ def test_root_of_a_kernel_of_the_lab_is_told_everything():
 def anywhere():
     """Which helpers some program may call."""
     with plenty():
-        return helpers.anywhere(helpers.HELPERS)
+        return helpers.anywhere(HELPERS)
 
 
 #: Options without which a kernel does not have a helper, or lets no program have it.
@@ -84,10 +85,10 @@ HELPER_NEEDS = {
 
 def test_helpers_by_release(anywhere):
     wrong = []
-    for id, name in helpers.HELPERS.items():
+    for id, name in HELPERS.items():
         state = anywhere[id].state
         option = HELPER_NEEDS.get(name)
-        there = number(helpers.since(id)) <= number(SERIES)
+        there = number(since(id)) <= number(SERIES)
         if id in helpers.LOUD:
             expected = "unknown"
         elif option and there and not built_with(option):
@@ -96,7 +97,7 @@ def test_helpers_by_release(anywhere):
             expected = "yes" if there else "no"
         # Some are for LSM and tracing alone, and from those this kernel may keep everybody.
         if state != expected and not (state == "unknown" and anywhere[id].errno):
-            wrong.append((name, helpers.since(id), anywhere[id]))
+            wrong.append((name, since(id), anywhere[id]))
     assert wrong == []
 
 
@@ -108,7 +109,7 @@ def test_what_every_program_may_call_and_what_few_may():
         if "/" in label:
             assert bpf.BPF_FUNC_map_lookup_elem not in each.answers  # the plain form may call it
             continue
-        assert len(each.answers) == len(helpers.HELPERS) - len(helpers.LOUD)
+        assert len(each.answers) == len(HELPERS) - len(helpers.LOUD)
         assert each.answers[bpf.BPF_FUNC_map_lookup_elem].state == "yes", label
         redirects = label in {"sched_cls", "xdp", "lwt_xmit"}
         assert (each.answers[bpf.BPF_FUNC_redirect].state == "yes") == redirects, label
@@ -121,7 +122,7 @@ def test_one_helper_of_every_form_of_program(anywhere):
     """The quick question stops at the first program that may; asking all comes to the same."""
     for name in ("ringbuf_output", "copy_from_user", "xdp_adjust_head", "get_func_arg"):
         found = features.helper(f"bpf_{name}")
-        (id,) = (id for id, known in helpers.HELPERS.items() if known == name)
+        (id,) = (id for id, known in HELPERS.items() if known == name)
         callers = {
             each.label for each in found if each.answers and id in each.answers and each.answers[id].state == "yes"
         }

@@ -13,6 +13,7 @@ from errno import EAGAIN, EINVAL
 from struct import pack_into
 
 from bpfasm.asm.macros import BPF_EMIT_CALL, BPF_EXIT_INSN, BPF_MOV64_REG
+from bpfasm.isa.helpers import HELPERS
 from bpfasm.isa.insn import encode
 from bpfasm.isa.operands import R0, R5
 from bpfasm.syscall import system
@@ -28,25 +29,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
-
-#: The first helper of each release that brought some, by number: they are given out in order.
-_FIRST = (
-    (1, "3.19"), (4, "4.1"), (12, "4.2"), (17, "4.3"), (23, "4.4"), (26, "4.5"), (27, "4.6"), (31, "4.8"),
-    (37, "4.9"), (42, "4.10"), (45, "4.11"), (46, "4.12"), (48, "4.13"), (51, "4.14"), (54, "4.15"), (58, "4.16"),
-    (60, "4.17"), (65, "4.18"), (81, "4.19"), (84, "4.20"), (91, "5.0"), (93, "5.1"), (99, "5.2"), (109, "5.3"),
-    (110, "5.4"), (111, "5.5"), (116, "5.6"), (119, "5.7"), (125, "5.8"), (136, "5.9"), (142, "5.10"), (156, "5.11"),
-    (163, "5.12"), (164, "5.13"), (166, "5.14"), (169, "5.15"), (176, "5.16"), (180, "5.17"), (186, "5.18"),
-    (194, "5.19"), (204, "6.0"), (208, "6.1"), (210, "6.2"),
-)  # fmt: skip
-
-_PREFIX = "BPF_FUNC_"
-
-#: The helpers by number: without the ``bpf_`` that their functions begin with.
-HELPERS = {
-    number: name.removeprefix(_PREFIX)
-    for name, number in ((name, getattr(bpf, name)) for name in bpf.enum_bpf_func_id)
-    if name.startswith(_PREFIX) and number
-}
 
 #: Being asked about these, the kernel does more than answer: it warns in its log, or switches an event on.
 LOUD = (bpf.BPF_FUNC_probe_write_user, bpf.BPF_FUNC_trace_printk, bpf.BPF_FUNC_trace_vprintk)
@@ -65,11 +47,6 @@ _LOCKED_DOWN = {
 _ABSENT = ("invalid func", "unknown func", "cannot use helper", "sleepable helper", "might sleep")
 
 _LOG_BYTES = 4 << 10
-
-
-def since(helper: int) -> str:
-    """Return the release a helper came with."""
-    return next(release for first, release in reversed(_FIRST) if first <= helper)
 
 
 class Helpers(Value):
