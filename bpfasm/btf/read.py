@@ -349,6 +349,20 @@ class Btf:
             self._by_kind[kind] = tuple(places), names
         return self._by_kind[kind]
 
+    def holders_of(self, name: str) -> list[int]:
+        """Return the ids of the structs and unions of this blob that have a member of a name. Takes 0.1 s."""
+        composite = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
+        words, found = self._words, []
+        self._walk(len(words))
+        offsets = self._offsets(name.encode())
+        for number, at in enumerate(self._starts):
+            info = words[at + 1]
+            if info >> 24 & 0x7F in composite and info & 0xFFFFFF:
+                members = words[at + 3 : at + 3 + 3 * (info & 0xFFFFFF)].tolist()[::3]
+                if any(offset in members for offset in offsets):
+                    found.append(self.first_id + number)
+        return found
+
     def names(self, kind: int) -> set[str]:
         """Return the names of all types of a kind. Takes 0.1 s for the kernel's functions."""
         words = self._words
