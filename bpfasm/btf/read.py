@@ -70,6 +70,9 @@ MODIFIERS = (
     uapi.BTF_KIND_TYPE_TAG,
 )
 
+#: Strings with more bytes than this are kept. Names have up to 128, the text of a source line has more at times.
+LONG = 256
+
 #: No chain of typedefs and qualifiers, and no type within types, goes deeper; a cycle does (btf.c MAX_RESOLVE_DEPTH).
 MOST_DEEP = 32
 
@@ -148,6 +151,8 @@ class Btf:
         self._found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
         self._by_kind: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._flavored: list[str] | None = None
+        self._texts: dict[int, str] = {}
+        self._left = 8 * (str_len + LONG)
 
     def _strings_end(self) -> int:
         start, end = self._strings
@@ -222,7 +227,18 @@ class Btf:
         end = self.data.find(b"\0", start, last) if first <= start < last else -1
         if end < 0:
             raise _broken(f"there is no string at {offset}")
+        if end - start > LONG:
+            return self._long(start, end)
         return self.data[start:end].decode("utf-8", "replace")
+
+    def _long(self, start: int, end: int) -> str:
+        """Return a long string, of which there is one copy: all types of a broken blob may have it for a name."""
+        if start not in self._texts:
+            self._texts[start] = self.data[start:end].decode("utf-8", "replace")
+            self._left -= end - start
+            if self._left < 0:
+                raise _broken("its strings are longer than all of it")
+        return self._texts[start]
 
     def type(self, id: int) -> BtfType:
         """Return a type by its id. Raises DecodeError where there is none."""

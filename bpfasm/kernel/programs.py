@@ -226,7 +226,8 @@ def load_program(
             from bpfasm.kernel.program_btf import btf_fields
 
             more |= btf_fields(linked, attach_prog_fd, held, lines=lines)
-        return LoadedProgram(linked, log_level, None if lines else _explained(linked, attach_prog_fd, held), **more)
+        explained = None if lines or described else _explained(linked, attach_prog_fd, held)
+        return LoadedProgram(linked, log_level, explained, **more)
     finally:
         for fd in held:
             os.close(fd)

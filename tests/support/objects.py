@@ -82,5 +82,5 @@ def without_ids(row):
     """
     maps = {name: {key: about[key] for key in about if key != "id"} for name, about in row["maps"].items()}
     for about in maps.values():
-        about["name"] = about["name"].replace("a_map_with_a_2", "a_map_with_a_lo")
+        about["name"] = about["name"].replace("a_map_with_a__2", "a_map_with_a_lo")
     return {key: value for key, value in row.items() if key not in ("xlated", "maps")} | {"maps": maps}
