@@ -111,6 +111,24 @@ def test_what_is_called_by_a_label_becomes_a_function():
     assert symbol(elf, "prog").size == 16
 
 
+def test_functions_with_arguments_are_global():
+    if "args" not in Subprog._fields:
+        pytest.skip("subprograms do not say what their arguments are")
+    add = Subprog("add", [BPF_MOV64_REG(R0, R2), BPF_EXIT_INSN()], args=("ctx", u64))
+    elf = read(program(BPF_CALL_REL(add), type=BPF_PROG_TYPE_XDP))
+    assert symbol(elf, "add").bind == numbers.STB_GLOBAL
+    btf = btf_of(elf)
+    (id,) = btf.find("add", kinds.BTF_KIND_FUNC)
+    assert btf.type(id).detail == kinds.BTF_FUNC_GLOBAL
+    context, number = btf.type(btf.type(id).type).members
+    assert btf.type(btf.type(context.type).type).name == "xdp_md"
+    assert btf.type(number.type).name == "u64"
+    # Of another type of program it is another function.
+    refused(
+        "function-twice", program(BPF_CALL_REL(add), name="a"), program(BPF_CALL_REL(add), type=BPF_PROG_TYPE_XDP)
+    )
+
+
 def test_two_functions_of_one_name_are_refused():
     one, two = (Subprog("sub", [BPF_MOV64_IMM(R0, n), BPF_EXIT_INSN()]) for n in (1, 2))
     refused("function-twice", program(BPF_CALL_REL(one), name="a"), program(BPF_CALL_REL(two), name="b"))
