@@ -83,7 +83,9 @@ def where(program: Program) -> Source | None:
 def check_program(each: Program) -> None:
     """Refuse what an object cannot tell a loader of a program."""
     what = do = ""
-    if each.type == bpf.BPF_PROG_TYPE_UNSPEC:
+    if each.types is not None:
+        what, do = "comes from an object file, and refers to its types", "that file is what would be written: copy it"
+    elif each.type == bpf.BPF_PROG_TYPE_UNSPEC:
         what, do = "has no type", "declare it with one: Program(name, BPF_PROG_TYPE_KPROBE, [...])"
     elif each.ifindex:
         what = f"is for the device {each.ifindex}, which is this machine's"

@@ -507,6 +507,12 @@ def test_programs_that_no_section_describes(fields, word):
     assert error.source
 
 
+def test_programs_of_objects_are_there_already():
+    from bpfasm.elf.object import read_object
+
+    refused("object-program", *read_object(write_object(program(BPF_LD_MAP_FD(R1, counts)))).programs, do="copy")
+
+
 def test_an_object_of_nothing():
     refused("object-program")
 
