@@ -4,7 +4,8 @@
 
 Each round is a new process that reads /sys/kernel/btf/vmlinux and finds offsets, nested ones and in unnamed structs.
 Medians in ms are printed: of what it takes in the process, from opening the file on, by the clock and by the
-processor, and of the whole command. Both have to give the same offsets. libbpf takes part where gcc and libbpf-dev are there.
+processor, and of the whole command. Both have to give the same offsets. libbpf takes part where gcc and libbpf-dev
+are there.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     python3 bench/objects.py [ROUNDS] [OBJECT]
 
-Needs pyelftools, and where no OBJECT is given clang-19 (or clang-14), which makes one of half a megabyte. The two take
-turns in one process; medians of the processor's milliseconds are printed. Walking is: every section, symbol and
+Needs pyelftools, and without an OBJECT clang, which makes one of half a megabyte. The two take turns in one process;
+medians of the processor's milliseconds are printed. Walking is: every section, symbol and
 relocation. Reading is: every program with its operands, maps, variables, types, lines and CO-RE records, laid out.
 """
 

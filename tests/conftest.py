@@ -15,6 +15,11 @@ def pytest_addoption(pluginmanager):
         pluginmanager.import_plugin("bpfasm.testing.plugin")
 
 
+def pytest_configure(config):
+    """Name the mark of the tests that ./run fuzz runs."""
+    config.addinivalue_line("markers", "fuzz: reads broken files, more of them under ./run fuzz")
+
+
 # A shell that starts us in the background has Ctrl-C ignored for all our children; the tests of Ctrl-C need it heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -20,10 +20,9 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from bpfasm.asm.ksym import Ksym
-    from bpfasm.asm.program import Item
     from bpfasm.btf.read import Btf
     from bpfasm.isa.insn import ByteOrder
 
@@ -104,7 +103,7 @@ def assemble(program: Program) -> Assembled:
 
     Raises LabelError for a label that is missing or too far away, LinkError for two maps of one name.
     """
-    bodies = _bodies(program)
+    bodies = [(each.name, each.insns) for each in functions_of(program)]
     starts: dict[str, int] = {}
     labels: list[dict[str | Label, int]] = []
     at = 0
@@ -205,8 +204,8 @@ def poisoned(insn: Insn) -> Insn:
     return insn.replace(code=bpf_common.BPF_JMP | bpf.BPF_CALL, dst_reg=0, src_reg=0, off=0, imm=POISON)
 
 
-def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
-    """Return the program's body and its subprograms', each once, in order of first use."""
+def functions_of(program: Program) -> list[Program | Subprog]:
+    """Return a program and its subprograms, each once, in order of first use."""
     found: dict[str, Program | Subprog] = {program.name: program}
     order = [program.name]
     for name in order:
@@ -222,7 +221,7 @@ def _bodies(program: Program) -> list[tuple[str, Sequence[Item]]]:
                     )
                 if sub.name not in order:
                     order.append(sub.name)
-    return [(name, found[name].insns) for name in order]
+    return [found[name] for name in order]
 
 
 def _distance(

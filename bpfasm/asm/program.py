@@ -69,15 +69,40 @@ def _body(owner: str, items: Iterable[Item]) -> tuple[Item, ...]:
 class Subprog(Value):
     """A function of the program, called with BPF_CALL_REL(subprog): R1 to R5 in, R0 out, R6 to R9 kept.
 
-    ``types`` is what the object file it comes from says of it.
+    It is static: the verifier goes through it at each call, with what is known there. With ``args`` it is a global
+    one, which is verified once, by the types of its arguments alone: numbers (``u64``), ``"ctx"`` for what R1 was
+    when the program began, or a Record, for a pointer to one or to nothing. (btf.c btf_prepare_func_args()) ``types``
+    is what the object file it comes from says of it.
     """
 
     name: str
     insns: Sequence[Item]
+    args: Sequence[Any] | None = None
     types: FunctionType | None = None
 
     def __post_init__(self) -> None:
-        self._set(insns=_body(self.name, self.insns))
+        self._set(insns=_body(self.name, self.insns), args=None if self.args is None else tuple(self.args))
+        if self.args is None:
+            return
+        from bpfasm.asm.record import Record
+        from bpfasm.asm.types import Type
+
+        takes = [each == "ctx" or isinstance(each, Type) or _is(each, Record) for each in self.args]
+        if len(takes) > _MOST_ARGS or not all(takes):
+            raise AssemblyError(
+                f"the arguments of {self.name} are {self.args!r}",
+                'five are the most, each a number such as u64, "ctx", or a Record for a pointer to one',
+                source=outside(),
+                rule="function-args",
+            )
+
+
+#: R1 to R5.
+_MOST_ARGS = 5
+
+
+def _is(kind: Any, base: type) -> bool:
+    return isinstance(kind, type) and issubclass(kind, base)
 
 
 class Program(Value):

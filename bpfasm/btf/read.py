@@ -70,6 +70,9 @@ MODIFIERS = (
     uapi.BTF_KIND_TYPE_TAG,
 )
 
+#: Strings with more bytes than this are kept. Names have up to 128, the text of a source line has more at times.
+LONG = 256
+
 #: No chain of typedefs and qualifiers, and no type within types, goes deeper; a cycle does (btf.c MAX_RESOLVE_DEPTH).
 MOST_DEEP = 32
 
@@ -148,6 +151,8 @@ class Btf:
         self._found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
         self._by_kind: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._flavored: list[str] | None = None
+        self._texts: dict[int, str] = {}
+        self._left = 8 * (str_len + LONG)
 
     def _strings_end(self) -> int:
         start, end = self._strings
@@ -222,7 +227,18 @@ class Btf:
         end = self.data.find(b"\0", start, last) if first <= start < last else -1
         if end < 0:
             raise _broken(f"there is no string at {offset}")
+        if end - start > LONG:
+            return self._long(start, end)
         return self.data[start:end].decode("utf-8", "replace")
+
+    def _long(self, start: int, end: int) -> str:
+        """Return a long string, of which there is one copy: all types of a broken blob may have it for a name."""
+        if start not in self._texts:
+            self._texts[start] = self.data[start:end].decode("utf-8", "replace")
+            self._left -= end - start
+            if self._left < 0:
+                raise _broken("its strings are longer than all of it")
+        return self._texts[start]
 
     def type(self, id: int) -> BtfType:
         """Return a type by its id. Raises DecodeError where there is none."""
@@ -332,6 +348,20 @@ class Btf:
             names = itemgetter(*places)(self._words) if len(places) > 1 else tuple(self._words[at] for at in places)
             self._by_kind[kind] = tuple(places), names
         return self._by_kind[kind]
+
+    def holders_of(self, name: str) -> list[int]:
+        """Return the ids of the structs and unions of this blob that have a member of a name. Takes 0.1 s."""
+        composite = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
+        words, found = self._words, []
+        self._walk(len(words))
+        offsets = self._offsets(name.encode())
+        for number, at in enumerate(self._starts):
+            info = words[at + 1]
+            if info >> 24 & 0x7F in composite and info & 0xFFFFFF:
+                members = words[at + 3 : at + 3 + 3 * (info & 0xFFFFFF)].tolist()[::3]
+                if any(offset in members for offset in offsets):
+                    found.append(self.first_id + number)
+        return found
 
     def names(self, kind: int) -> set[str]:
         """Return the names of all types of a kind. Takes 0.1 s for the kernel's functions."""

@@ -123,7 +123,7 @@ class Code:
         if function not in self._subprogs:
             number = self._names[function.name] = self._names.get(function.name, 0) + 1
             name = function.name if number == 1 else f"{function.name}_{number}"
-            self._subprogs[function] = Subprog(name, self.body(function), self.type_of(function))
+            self._subprogs[function] = Subprog(name, self.body(function), types=self.type_of(function))
         return self._subprogs[function]
 
     def _section(self, index: int) -> tuple[list[int], list[Insn]]:

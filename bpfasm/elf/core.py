@@ -124,6 +124,12 @@ def operand_of(btf: Btf, record: CoreRecord, insn: Insn, known: dict[tuple[int, 
     if key not in known:
         known[key] = recorded(btf, *key)
     sought, kind = known[key], insn.code & 7
+    if not (isinstance(insn.off, int) and isinstance(insn.imm, int)):
+        raise DecodeError(
+            f"two CO-RE records are about one instruction: {sought}",
+            "the object's .BTF.ext is broken: build it again",
+            rule="core-record",
+        )
     if insn.code == LD_IMM64:
         whole = (insn.imm & 0xFFFFFFFF) | (insn.imm2 & 0xFFFFFFFF) << 32
         return insn.replace(imm=Recorded(sought, whole))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from bpfasm.asm.handles import fd32, fd64
 from bpfasm.asm.map_types import RINGS, type_of as row_of
 from bpfasm.asm.maps import MapSpec
@@ -205,12 +207,12 @@ def fill(
 
     The maps refer to programs that refer to the maps, so their ``initial`` are dicts that are filled at last.
     """
+    order = sorted(maps, key=lambda each: (each.section, each.offset))
+    starts = [(each.section, each.offset) for each in order]
     for section, offset, value in places:
-        owner = next(
-            (each for each in maps if each.section == section and each.offset <= offset < each.offset + each.size),
-            None,
-        )
-        if owner is None or owner.values_at is None or offset < owner.values_at:
+        at = bisect_right(starts, (section, offset)) - 1
+        owner = order[at] if at >= 0 and order[at].section == section else None
+        if owner is None or owner.values_at is None or not owner.values_at <= offset < owner.offset + owner.size:
             raise broken(
                 f"byte {offset} of .maps refers to {getattr(value, 'name', value)}, and is no element of a map"
             )

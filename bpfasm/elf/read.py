@@ -138,6 +138,7 @@ class Elf:
         self._sections: tuple[Section, ...] | None = None
         self._by_name: dict[str, Section] = {}
         self._symbols: dict[int, tuple[Symbol, ...]] = {}
+        self._tables: dict[int, list[Section]] | None = None
 
     def __repr__(self) -> str:
         return f"<Elf {self.name or f'of {len(self.data)} bytes'}>"
@@ -182,11 +183,13 @@ class Elf:
 
     def relocations(self, section: Section) -> tuple[Relocation, ...]:
         """Return the places in a section that are to be changed, in the order of the file."""
-        found: list[Relocation] = []
-        for each in self.sections:
-            if each.type in (elf.SHT_REL, elf.SHT_RELA) and each.info == section.index:
-                found += self._relocations(each)
-        return tuple(found)
+        if self._tables is None:
+            self._tables = {}
+            for each in self.sections:
+                if each.type in (elf.SHT_REL, elf.SHT_RELA):
+                    self._tables.setdefault(each.info, []).append(each)
+        tables = self._tables.get(section.index, ())
+        return tuple(relocation for table in tables for relocation in self._relocations(table))
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -181,9 +181,12 @@ def _functions(types: Btf | None, rows: Rows) -> tuple[tuple[int, str], ...]:
 def _lines(types: Btf | None, rows: Rows) -> tuple[LineInfo, ...]:
     if types is None:
         return ()
+    from bpfasm.kernel.program_btf import without_place
+
+    named = ((pc, types.string(file), types.string(text), place) for pc, file, text, place in rows)
     return tuple(
-        LineInfo(pc, types.string(file), place >> 10, place & 0x3FF, types.string(text))
-        for pc, file, text, place in rows
+        LineInfo(pc, file, place >> 10, place & 0x3FF, without_place(text, file, place >> 10))
+        for pc, file, text, place in named
     )
 
 

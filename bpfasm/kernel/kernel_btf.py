@@ -50,11 +50,11 @@ def contents(path: str) -> Blob:
 
     Each read(2) of such a file gives 4096 bytes. From 6.16 on it can be mapped: what is not looked at is not read.
     """
-    from mmap import MAP_PRIVATE, PROT_READ, mmap
+    from bpfasm.syscall.libc import private_copy
 
     with open(path, "rb") as file:
         try:
-            return mmap(file.fileno(), 0, MAP_PRIVATE, PROT_READ)
+            return private_copy(file.fileno(), os.fstat(file.fileno()).st_size)
         except (OSError, ValueError):
             return file.read()
 

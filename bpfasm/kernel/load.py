@@ -38,9 +38,9 @@ def load(
     its declaration is meant; it stays the caller's. Programs and maps that are in the ``initial`` of a ProgArray or a
     map of maps are loaded, too. ``values`` are what variables hold at first, by ``Global`` or name. With a
     ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram has the verifier's ``log``; of a
-    refusal it is always kept. With ``lines`` the kernel is told the source line of each instruction: its log and
-    dumps show them. Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel,
-    machine or privilege does not allow, KernelError for what else it refuses.
+    refusal it is always kept, with the lines of the source. With ``lines`` the kernel is told them from the start:
+    the log of what it takes, and dumps, show them too. Raises VerifierError for a program the verifier refuses,
+    FeatureMissing for what this kernel, machine or privilege does not allow, KernelError for what else it refuses.
     """
     lent = [item for item in items if isinstance(item, LoadedMap)]
     gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)

@@ -6,6 +6,7 @@ import os
 from struct import pack
 
 from bpfasm.asm.linker import link
+from bpfasm.errors import BpfasmError
 from bpfasm.kernel.owned import Owned
 from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import object_name
@@ -15,6 +16,7 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from bpfasm.asm.linker import Assembled, Linked, Target
@@ -126,8 +128,14 @@ class LoadedProgram(KernelProgram):
     level that was asked for.
     """
 
-    def __init__(self, linked: Linked, log_level: int = 0, **more: Any) -> None:
-        """Load the program; ``more`` are further fields of BPF_PROG_LOAD.
+    def __init__(
+        self,
+        linked: Linked,
+        log_level: int = 0,
+        explained: Callable[[], dict[str, Any]] | None = None,
+        **more: Any,
+    ) -> None:
+        """Load the program; ``more`` are further fields of BPF_PROG_LOAD, ``explained`` those for a log of a refusal.
 
         Raises VerifierError, KernelError, FeatureMissing.
         """
@@ -146,13 +154,27 @@ class LoadedProgram(KernelProgram):
             "prog_ifindex": self.program.ifindex,
             **more,
         }
-        verdict = verify(fields, log_level)
+        verdict = verify(fields, log_level, explained)
         if verdict.fd is None:
             from bpfasm.kernel.refused import refusal
 
             raise refusal(linked, fields, verdict)
         self.log = verdict.log
         Owned.__init__(self, verdict.fd)
+
+
+def _explained(linked: Linked, attach_prog_fd: int, held: list[int]) -> Callable[[], dict[str, Any]]:
+    """Return what finds the fields that put the source's lines into a log, none where that cannot be."""
+
+    def fields() -> dict[str, Any]:
+        from bpfasm.kernel.program_btf import btf_fields
+
+        try:
+            return btf_fields(linked, attach_prog_fd, held, lines=True)
+        except (BpfasmError, OSError):
+            return {}  # without privilege, or before 5.0: the log is worth more than its lines
+
+    return fields
 
 
 def load_program(
@@ -199,7 +221,8 @@ def load_program(
             from bpfasm.kernel.program_btf import btf_fields
 
             more |= btf_fields(linked, attach_prog_fd, held, lines=lines)
-        return LoadedProgram(linked, log_level, **more)
+        explained = None if lines or described else _explained(linked, attach_prog_fd, held)
+        return LoadedProgram(linked, log_level, explained, **more)
     finally:
         for fd in held:
             os.close(fd)

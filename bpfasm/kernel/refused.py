@@ -53,7 +53,17 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         do = "the kernel is locked down (confidentiality mode): nobody reads its memory; boot with lockdown=integrity"
     lack = _lack(linked, pc)
     if lack is not None:
-        said, do, at = f"it gets to what is not there: {lack.what}", lack.do, f", at slot {pc}"
+        what = f"the verifier refused {program.name}: it gets to what is not there: {lack.what}, at slot {pc}"
+        return VerifierError(
+            verdict.errno,
+            what,
+            lack.do,
+            log=verdict.log,
+            program=program,
+            pc=pc,
+            source=source_at(linked, pc),
+            rule=lack.rule,
+        )
     return VerifierError(
         verdict.errno,
         f"the verifier refused {program.name}: {said}{at}",
@@ -62,7 +72,7 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         program=program,
         pc=pc,
         source=source_at(linked, pc),
-        rule=lack.rule if lack is not None else "refused",
+        rule="refused",
     )
 
 

@@ -11,6 +11,7 @@ from bpfasm.syscall.libc import buffer_over
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from mmap import mmap
     from typing import Any
 
@@ -35,8 +36,10 @@ class Verdict:
         self.log = log
 
 
-def verify(fields: dict[str, Any], log_level: int = 0) -> Verdict:
-    """Load a program given by the fields of BPF_PROG_LOAD.
+def verify(
+    fields: dict[str, Any], log_level: int = 0, explained: Callable[[], dict[str, Any]] | None = None
+) -> Verdict:
+    """Load a program given by the fields of BPF_PROG_LOAD; ``explained`` are more of them, for a log of a refusal.
 
     Without a log at first, which takes a third of the time, and where that fails once more with one; with a
     ``log_level``, with a log at once. A log that does not fit its buffer makes the errno ENOSPC, whatever was wrong
@@ -49,6 +52,8 @@ def verify(fields: dict[str, Any], log_level: int = 0) -> Verdict:
             return Verdict(fd, 0, "")
         if errno == EAGAIN:
             return Verdict(None, errno, "")  # signals are in the way of a log, too
+        if explained:
+            fields = fields | explained()
     fd, later, log = _load_with_log(fields, log_level or 1)
     if fd is None and later == ENOSPC and not errno:
         fd, errno = _load(fields)

@@ -12,6 +12,7 @@ from bpfasm.uapi import unistd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from mmap import mmap
     from typing import Any
 
     #: Bytes at a fixed address: ``buffer.raw`` reads them, ``addressof(buffer)`` is where they are.
@@ -110,3 +111,18 @@ def mapped(fd: int, size: int, *, writable: bool, address: int = 0, offset: int 
                 munmap(at, size)
 
     return Mapped.from_address(at)  # type: ignore[no-any-return]
+
+
+def private_copy(fd: int, size: int) -> mmap:
+    """Return a file's bytes to read, as an ``mmap`` that holds no copy of the fd. Raises OSError.
+
+    Python's own keeps one open for as long as it lives, before 3.13. So the file goes over memory that it got.
+    """
+    from mmap import MAP_PRIVATE, PROT_READ, mmap
+
+    memory = mmap(-1, size, MAP_PRIVATE)
+    fixed = 0x10  # MAP_FIXED, the same on every architecture but alpha and parisc; Python has no name for it
+    place = ctypes.addressof(buffer_over(memory))
+    if _mmap(place, size, PROT_READ, MAP_PRIVATE | fixed, fd, 0) != place:
+        raise failure(errno(), "mmap")
+    return memory

@@ -5,8 +5,8 @@ from support import objects
 
 pytestmark = pytest.mark.boots
 
-#: What differs between kernels: their types, symbols, functions and configuration, and kinds of programs. Each is loaded
-#: whole: an emulated guest takes a second to read its types, and libbpf reads them for each object.
+#: What differs between kernels: their types, symbols, functions and configuration. Each is loaded whole: an emulated
+#: guest takes a second to read its types, and libbpf reads them for each object.
 NAMES = (
     "callbacks", "core_enums", "core_fields", "core_types", "functions", "globals", "hooks", "kconfig", "kfuncs",
     "ksyms", "map_in_map", "map_types", "prog_array",

@@ -219,10 +219,11 @@ def walk(data):
     return found
 
 
-#: How many changed copies of each object are read; ./run fuzz reads more.
-MUTANTS = int(os.environ.get("BPFASM_FUZZ_COUNT", "60"))
+#: How many changed copies of each object are read; ./run fuzz reads more, of all together as many as it is told.
+MUTANTS = int(os.environ.get("BPFASM_FUZZ_COUNT", 60 * len(OBJECTS))) // len(OBJECTS)
 
 
+@pytest.mark.fuzz
 @pytest.mark.parametrize("name", OBJECTS)
 def test_changed_objects_give_a_value_or_our_error(name):
     refused = 0

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,10 @@ if sys.platform != "linux":
 
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import TYPES, smallest, target_in_btf
+from bpfasm.asm.snippets import count
 from bpfasm.btf.read import Btf
-from bpfasm.kernel.program_btf import describe, functions, identifier
+from bpfasm.errors import AssemblyError
+from bpfasm.kernel.program_btf import describe, functions, identifier, without_place
 from bpfasm.uapi import btf
 
 EXIT = BPF_EXIT_INSN()
@@ -69,6 +72,57 @@ def test_lines_of_what_is_known_and_of_each_function():
     # What has no source is left out, but at the start of a function; EXIT was made above.
     assert [(pc, file == __file__) for pc, file, _, _ in lines] == [(0, True), (2, True), (3, False), (4, True)]
     assert lines[2] == (3, "?", 0, "BPF_MOV64_IMM(BPF_REG_0, 0)")
+
+
+def test_what_a_snippet_made_has_its_line_once():
+    hits = PerCpuArrayMap("hits", value=u64, max_entries=1)
+    program = Program("prog", BPF_PROG_TYPE_XDP, [
+        *count(hits, key=-4),
+        BPF_MOV64_IMM(R0, 0),
+        BPF_EXIT_INSN(),
+    ])  # fmt: skip
+    here = sys._getframe().f_lineno - 5
+    _, _, lines = told(program, lines=True)
+    assert [(pc, line, text) for pc, _, line, text in lines] == [
+        (0, here + 1, "*count(hits, key=-4),"), (9, here + 2, "BPF_MOV64_IMM(R0, 0),"),
+        (10, here + 3, "BPF_EXIT_INSN(),"),
+    ]  # fmt: skip
+
+
+def test_kernels_that_print_no_place_have_it_in_the_text(monkeypatch):
+    monkeypatch.setattr("bpfasm.kernel.program_btf._places", [False])
+    program = Program("prog", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN().replace(where=None)])
+    here = sys._getframe().f_lineno - 1
+    ((pc, file, line, text),) = told(program, lines=True)[2]
+    assert (pc, file, line) == (0, __file__, here)
+    assert text.endswith(f"] ) @ test_program_btf.py:{here}".replace("] )", "])"))
+    assert without_place(text, file, line) == Path(file).read_text().splitlines()[line - 1].strip()
+
+
+class Pair(Record):
+    """What a function gets a pointer to."""
+
+    first = u64()
+    second = u64()
+
+
+def test_a_function_that_is_asked_for_by_its_arguments_is_global():
+    sub = Subprog("sum", [ZERO, EXIT], args=[u32, "ctx", Pair])
+    read, found, _ = told(Program("prog", BPF_PROG_TYPE_XDP, [BPF_CALL_REL(sub), EXIT]))
+    assert [(type.name, type.detail) for _, type in found] == [
+        ("prog", btf.BTF_FUNC_GLOBAL), ("sum", btf.BTF_FUNC_GLOBAL),
+    ]  # fmt: skip
+    number, context, pair = (read.type(each.type) for each in read.type(found[1][1].type).members)
+    assert (number.kind, number.size) == (btf.BTF_KIND_INT, 4)
+    assert read.type(context.type).name == "xdp_md"
+    assert (read.type(pair.type).name, read.type(pair.type).size) == ("Pair", 16)
+
+
+@pytest.mark.parametrize("args", [["u64"], [u64] * 6, [int], [5]])
+def test_arguments_that_no_function_has(args):
+    with pytest.raises(AssemblyError) as caught:
+        Subprog("sub", [ZERO, EXIT], args=args)
+    assert caught.value.rule == "function-args"
 
 
 @pytest.mark.parametrize(

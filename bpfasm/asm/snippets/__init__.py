@@ -5,6 +5,11 @@ what registers they change and what they take of the stack. What may leave takes
 shows every jump.
 """
 
+from bpfasm.asm.snippets.core import (
+    core_read as core_read,
+    core_read_bits as core_read_bits,
+    core_read_str as core_read_str,
+)
 from bpfasm.asm.snippets.events import (
     perf_output as perf_output,
     ringbuf_discard as ringbuf_discard,
