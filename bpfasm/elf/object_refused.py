@@ -120,6 +120,16 @@ def no_section(each: Program) -> AssemblyError:
     )
 
 
+def more_than_a_name(each: Program, field: str, value: object) -> AssemblyError:
+    """Return that a place says something that no section's name has room for."""
+    return AssemblyError(
+        f"{each.name} is to be attached at {each.attach} with {field}={value!r}, which no section's name says",
+        f"leave {field} out, and have the loader say it",
+        source=where(each),
+        rule="object-program",
+    )
+
+
 def check_map(spec: MapSpec, source: Source | None, *, leave_initial: bool) -> None:
     """Refuse what a declaration of a map does not say."""
     if isinstance(spec.pinned, str):

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
     from bpfasm.elf.object import Object
-    from bpfasm.kernel.kprobe import Mode
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.load import Loaded
     from bpfasm.kernel.maps import LoadedMap
@@ -144,9 +143,12 @@ class Embedded:
                 spec._set(value=spec.value.replace(places=places))
         return obj
 
-    def attach(self, mode: Mode = "auto") -> tuple[Link, ...]:
-        """Attach every program that says where: all or none. Return the links, which are closed with the rest."""
-        return self.loaded.attach(mode)
+    def attach(self, **options: Any) -> tuple[Link, ...]:
+        """Attach every program that says where: all or none. Return the links, which are closed with the rest.
+
+        The options are those of ``Loaded.attach()``.
+        """
+        return self.loaded.attach(**options)
 
     def close(self) -> None:
         """Stop reading, detach, and close everything; a second time does nothing."""

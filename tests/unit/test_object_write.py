@@ -301,6 +301,35 @@ def test_what_a_section_is_called_gives_the_program_back():
         assert sections.find(name) is None
 
 
+def places():
+    """Return programs at the places that the notation has: each its fields, and the section."""
+    import bpfasm.asm as notation
+
+    found = []
+    for type, section, maker, *arguments in (
+        (
+            BPF_PROG_TYPE_TRACEPOINT,
+            "tracepoint/syscalls/sys_enter_openat",
+            "tracepoint",
+            "syscalls",
+            "sys_enter_openat",
+        ),
+        (BPF_PROG_TYPE_KPROBE, "uprobe//bin/sh:main", "uprobe", "/bin/sh", "main"),
+        (BPF_PROG_TYPE_KPROBE, "uretprobe//bin/sh:main", "uretprobe", "/bin/sh", "main"),
+        (BPF_PROG_TYPE_KPROBE, "usdt//bin/sh:a:b", "usdt", "/bin/sh", "a", "b"),
+        (BPF_PROG_TYPE_TRACING, "fexit/vfs_read", "fexit", "vfs_read"),
+        (BPF_PROG_TYPE_TRACING, "tp_btf/sched_switch", "tp_btf", "sched_switch"),
+        (BPF_PROG_TYPE_LSM, "lsm/file_open", "lsm", "file_open"),
+        (BPF_PROG_TYPE_TRACING, "iter/task", "iterator", "task"),
+    ):
+        if hasattr(notation, maker):
+            found.append(({"type": type, "attach": getattr(notation, maker)(*arguments)}, section))
+    return found
+
+
+PLACES = places()
+
+
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
@@ -327,6 +356,7 @@ def test_what_a_section_is_called_gives_the_program_back():
         ({"type": BPF_PROG_TYPE_SCHED_CLS, "expected_attach_type": BPF_TCX_EGRESS}, "tcx/egress"),
         ({"type": BPF_PROG_TYPE_CGROUP_SOCK}, "cgroup/sock_create"),
         ({"type": BPF_PROG_TYPE_SYSCALL, "flags": BPF_F_SLEEPABLE}, "syscall"),
+        *PLACES,
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )  # fmt: skip
