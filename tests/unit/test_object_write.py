@@ -537,6 +537,13 @@ def test_programs_that_no_section_describes(fields, word):
     assert error.source
 
 
+def test_what_a_place_says_beyond_its_name():
+    if "cookie" not in Kprobe._fields:
+        pytest.skip("places have no cookies")
+    error = refused("object-program", program(type=BPF_PROG_TYPE_KPROBE, attach=kprobe("vfs_read", cookie=7)))
+    assert "cookie=7" in error.what
+
+
 def test_programs_of_objects_are_there_already():
     from bpfasm.elf.object import read_object
 
