@@ -15,7 +15,6 @@ have clang-19 || missing="$missing clang-19"
 [ -e /usr/include/libelf.h ] || missing="$missing libelf-dev zlib1g-dev"
 have llvm-mc-19 || missing="$missing llvm-19"
 have bpftool || missing="$missing bpftool"
-[ -e /usr/include/bpf/libbpf.h ] || missing="$missing libbpf-dev"
 have gpg || missing="$missing gnupg"
 have xz || missing="$missing xz-utils"
 if [ -n "$missing" ]; then

@@ -83,7 +83,9 @@ def where(program: Program) -> Source | None:
 def check_program(each: Program) -> None:
     """Refuse what an object cannot tell a loader of a program."""
     what = do = ""
-    if each.type == bpf.BPF_PROG_TYPE_UNSPEC:
+    if each.types is not None:
+        what, do = "comes from an object file, and refers to its types", "that file is what would be written: copy it"
+    elif each.type == bpf.BPF_PROG_TYPE_UNSPEC:
         what, do = "has no type", "declare it with one: Program(name, BPF_PROG_TYPE_KPROBE, [...])"
     elif each.ifindex:
         what = f"is for the device {each.ifindex}, which is this machine's"
@@ -113,6 +115,16 @@ def no_section(each: Program) -> AssemblyError:
     return AssemblyError(
         f"{each.name} is {told}, and no section's name says that",
         "leave out what the loader can say, or load it from here: load(program)",
+        source=where(each),
+        rule="object-program",
+    )
+
+
+def more_than_a_name(each: Program, field: str, value: object) -> AssemblyError:
+    """Return that a place says something that no section's name has room for."""
+    return AssemblyError(
+        f"{each.name} is to be attached at {each.attach} with {field}={value!r}, which no section's name says",
+        f"leave {field} out, and have the loader say it",
         source=where(each),
         rule="object-program",
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.attach import Kprobe, RawTracepoint
 from bpfasm.elf import object_refused, sections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from bpfasm.asm.program import Program
 
 
@@ -27,17 +29,42 @@ def section_of(program: Program) -> str:
     return f"{row.name}/{target}" if target else row.name
 
 
+#: Of each kind of place, by its class: what kind of target it is, its text, and the fields that these say.
+_PLACES: dict[str, tuple[str, Callable[[Any], str], str]] = {
+    "Kprobe": (sections.FUNCTION, lambda at: at.symbol + (f"+{at.offset:#x}" if at.offset else ""), "symbol offset"),
+    "KprobeMulti": (sections.PATTERN, lambda at: at.pattern, "pattern session"),
+    "Tracepoint": (sections.TRACEPOINT, lambda at: f"{at.group}/{at.name}", "group name"),
+    "RawTracepoint": (sections.RAW_TRACEPOINT, lambda at: at.name, "name"),
+    "Uprobe": (
+        sections.USER,
+        lambda at: f"{at.path}:{at.symbol}" + (f"+{at.offset}" if at.offset else ""),
+        "path symbol offset",
+    ),
+    "UprobeMulti": (sections.USER, lambda at: f"{at.path}:{at.pattern}", "path pattern session"),
+    "Usdt": (sections.USDT, lambda at: f"{at.path}:{at.provider}:{at.name}", "path provider name"),
+}
+
+
 def _target(program: Program) -> tuple[str, str, bool]:
-    """Return what kind of target a program has, as a section names it, and whether it is where a function returns."""
-    attach = program.attach
-    if isinstance(attach, Kprobe):
-        offset = f"+{attach.offset:#x}" if attach.offset else ""
-        kind = sections.SYSCALL if attach.syscall else sections.FUNCTION
-        return kind, f"{attach.symbol or attach.syscall}{offset}", attach.retprobe
-    if isinstance(attach, RawTracepoint):
-        return sections.RAW_TRACEPOINT, attach.name, False
-    if attach is not None:
+    """Return what kind of target a program has, as a section names it, and whether it is where a function returns.
+
+    Raises AssemblyError for a place that says more than a name: a cookie, a process, a priority.
+    """
+    attach: Any = program.attach
+    if attach is None:
+        return (sections.BTF, str(program.attach_btf), False) if program.attach_btf else ("", "", False)
+    syscall = getattr(attach, "syscall", "")
+    if syscall and not attach.offset:
+        kind, target, said = sections.SYSCALL, syscall, "syscall"
+    elif type(attach).__name__ in _PLACES:
+        kind, text, said = _PLACES[type(attach).__name__]
+        target = text(attach)
+    elif program.attach_btf:
+        kind, target, said = sections.BTF, str(program.attach_btf), "name target"
+    else:
         raise object_refused.no_section(program)
-    if program.attach_btf:
-        return sections.BTF, str(program.attach_btf), False
-    return "", "", False
+    for field in attach._fields:
+        value = getattr(attach, field)
+        if field not in (*said.split(), "retprobe") and value != attach._defaults.get(field):
+            raise object_refused.more_than_a_name(program, field, value)
+    return kind, target, getattr(attach, "retprobe", False)

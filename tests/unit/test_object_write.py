@@ -111,6 +111,24 @@ def test_what_is_called_by_a_label_becomes_a_function():
     assert symbol(elf, "prog").size == 16
 
 
+def test_functions_with_arguments_are_global():
+    if "args" not in Subprog._fields:
+        pytest.skip("subprograms do not say what their arguments are")
+    add = Subprog("add", [BPF_MOV64_REG(R0, R2), BPF_EXIT_INSN()], args=("ctx", u64))
+    elf = read(program(BPF_CALL_REL(add), type=BPF_PROG_TYPE_XDP))
+    assert symbol(elf, "add").bind == numbers.STB_GLOBAL
+    btf = btf_of(elf)
+    (id,) = btf.find("add", kinds.BTF_KIND_FUNC)
+    assert btf.type(id).detail == kinds.BTF_FUNC_GLOBAL
+    context, number = btf.type(btf.type(id).type).members
+    assert btf.type(btf.type(context.type).type).name == "xdp_md"
+    assert btf.type(number.type).name == "u64"
+    # Of another type of program it is another function.
+    refused(
+        "function-twice", program(BPF_CALL_REL(add), name="a"), program(BPF_CALL_REL(add), type=BPF_PROG_TYPE_XDP)
+    )
+
+
 def test_two_functions_of_one_name_are_refused():
     one, two = (Subprog("sub", [BPF_MOV64_IMM(R0, n), BPF_EXIT_INSN()]) for n in (1, 2))
     refused("function-twice", program(BPF_CALL_REL(one), name="a"), program(BPF_CALL_REL(two), name="b"))
@@ -283,6 +301,35 @@ def test_what_a_section_is_called_gives_the_program_back():
         assert sections.find(name) is None
 
 
+def places():
+    """Return programs at the places that the notation has: each its fields, and the section."""
+    import bpfasm.asm as notation
+
+    found = []
+    for type, section, maker, *arguments in (
+        (
+            BPF_PROG_TYPE_TRACEPOINT,
+            "tracepoint/syscalls/sys_enter_openat",
+            "tracepoint",
+            "syscalls",
+            "sys_enter_openat",
+        ),
+        (BPF_PROG_TYPE_KPROBE, "uprobe//bin/sh:main", "uprobe", "/bin/sh", "main"),
+        (BPF_PROG_TYPE_KPROBE, "uretprobe//bin/sh:main", "uretprobe", "/bin/sh", "main"),
+        (BPF_PROG_TYPE_KPROBE, "usdt//bin/sh:a:b", "usdt", "/bin/sh", "a", "b"),
+        (BPF_PROG_TYPE_TRACING, "fexit/vfs_read", "fexit", "vfs_read"),
+        (BPF_PROG_TYPE_TRACING, "tp_btf/sched_switch", "tp_btf", "sched_switch"),
+        (BPF_PROG_TYPE_LSM, "lsm/file_open", "lsm", "file_open"),
+        (BPF_PROG_TYPE_TRACING, "iter/task", "iterator", "task"),
+    ):
+        if hasattr(notation, maker):
+            found.append(({"type": type, "attach": getattr(notation, maker)(*arguments)}, section))
+    return found
+
+
+PLACES = places()
+
+
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
@@ -309,6 +356,7 @@ def test_what_a_section_is_called_gives_the_program_back():
         ({"type": BPF_PROG_TYPE_SCHED_CLS, "expected_attach_type": BPF_TCX_EGRESS}, "tcx/egress"),
         ({"type": BPF_PROG_TYPE_CGROUP_SOCK}, "cgroup/sock_create"),
         ({"type": BPF_PROG_TYPE_SYSCALL, "flags": BPF_F_SLEEPABLE}, "syscall"),
+        *PLACES,
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )  # fmt: skip
@@ -487,6 +535,19 @@ def test_programs_that_no_section_describes(fields, word):
     assert word in error.what
     assert error.what.startswith("prog ")
     assert error.source
+
+
+def test_what_a_place_says_beyond_its_name():
+    if "cookie" not in Kprobe._fields:
+        pytest.skip("places have no cookies")
+    error = refused("object-program", program(type=BPF_PROG_TYPE_KPROBE, attach=kprobe("vfs_read", cookie=7)))
+    assert "cookie=7" in error.what
+
+
+def test_programs_of_objects_are_there_already():
+    from bpfasm.elf.object import read_object
+
+    refused("object-program", *read_object(write_object(program(BPF_LD_MAP_FD(R1, counts)))).programs, do="copy")
 
 
 def test_an_object_of_nothing():
