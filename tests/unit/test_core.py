@@ -61,8 +61,8 @@ def number(kind, root, path=""):
     ("path", "offset", "size"),
     [
         ("flags", 0, 4), ("whole", 8, 8), ("x", 8, 4), ("y", 12, 4), ("se", 16, 16), ("se.sum", 24, 8),
-        ("all", 32, 48), ("all[2]", 64, 16), ("all[2].sum", 72, 8), ("parent", 80, 8), ("comm", 88, 16), ("comm[15]", 103, 1),
-        ("tail[5]", 124, 4),
+        ("all", 32, 48), ("all[2]", 64, 16), ("all[2].sum", 72, 8), ("parent", 80, 8), ("comm", 88, 16),
+        ("comm[15]", 103, 1), ("tail[5]", 124, 4),
     ],
 )  # fmt: skip
 def test_a_field_by_name(path, offset, size):
