@@ -39,6 +39,7 @@ HEADERS = {
     "if_link": "linux/if_link.h",
     "in_": "linux/in.h",
     "membarrier": "linux/membarrier.h",
+    "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
 }

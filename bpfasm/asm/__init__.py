@@ -69,6 +69,7 @@ from bpfasm.asm.opaque import spin_lock as spin_lock, timer as timer
 from bpfasm.asm.prefixes import ipv4_prefix as ipv4_prefix, ipv6_prefix as ipv6_prefix, lpm_key as lpm_key
 from bpfasm.asm.program import Program as Program, Subprog as Subprog
 from bpfasm.asm.record import Record as Record
+from bpfasm.asm.registers import register as register
 from bpfasm.asm.stack import StackLayout as StackLayout
 from bpfasm.asm.struct_ops import StructOps as StructOps
 from bpfasm.asm.symbols import Label as Label, label as label
@@ -101,6 +102,6 @@ if not TYPE_CHECKING:
 
     _LOWER = "kfunc assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
     _LOWER += [name for name in _places if name[0].islower()]
-    _LOWER += "array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
+    _LOWER += "register array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
     _LOWER += "field first_of type_size type_exists type_id enum_value enum_exists".split()
     __all__ = _LOWER + [name for name in list(globals()) if name[0].isupper() and name != "TYPE_CHECKING"]

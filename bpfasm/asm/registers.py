@@ -14,6 +14,8 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfasm.asm.linker import Target
     from bpfasm.isa.insn import Insn
 
@@ -66,6 +68,13 @@ class Register(Symbol):
     index: int = 0
 
     def __post_init__(self) -> None:
+        if self.what not in Arch._fields:
+            raise OperandError(
+                f"register(): a register holds no {self.what!r}",
+                f"it holds one of {', '.join(Arch._fields)}",
+                source=outside(),
+                rule="register-argument",
+            )
         most = max(len(arch.args) for arch in ARCHS.values()) if self.what.endswith("args") else 1
         if not isinstance(self.index, int) or not 0 <= self.index < most:
             raise OperandError(
@@ -109,4 +118,14 @@ class Register(Symbol):
         return self.title
 
     def __repr__(self) -> str:
-        return f"<register of {self.title}>"
+        index = f", {self.index}" if self.what.endswith("args") else ""
+        return f'register("{self.what}"{index})'
+
+
+def register(what: str, index: int = 0) -> Any:
+    """Name a register of the context by what it holds, where a macro takes an offset: ``register("args", 0)``.
+
+    ``what`` is a field of :class:`Arch`: args, syscall_args, ret, ip, sp, syscall. ``func_arg()`` and its kin are
+    made with it.
+    """
+    return Register(what, index)

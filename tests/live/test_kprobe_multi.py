@@ -1,9 +1,12 @@
 """Many kernel functions by one link: counts, cookies, sessions, patterns, and what is not there."""
 
+import os
+
 import pytest
 from support.counting import EVENTS, counter, work
 
 from bpfasm.asm import *
+from bpfasm.asm.snippets import func_arg, ret_value, syscall_arg
 from bpfasm.errors import FeatureMissing, KernelError, OperandError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.links.kprobe import generic
@@ -135,6 +138,27 @@ def test_what_does_not_go_together(given):
 
 
 # Single kprobes: what they have beside their place
+
+
+def test_arguments_and_results_of_system_calls_and_functions(kprobes):
+    """getpriority(PRIO_PGRP, 0): the wrapper's argument is where the registers are; the result is 20 less nice."""
+    sums = ArrayMap("sums", value=u64, max_entries=1)
+    add = [BPF_LD_MAP_VALUE(R1, sums, 0), BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R1, R7, 0)]
+    programs = [
+        counter("which", TYPE, kprobe(syscall="getpriority"), before=[*syscall_arg(0, R7, at=-8, ctx=R6), *add]),
+        counter("result", TYPE, kretprobe(syscall="getpriority"), before=[*ret_value(R7, ctx=R6), *add]),
+        # The function's own argument is an address, and not small.
+        counter("regs", TYPE, kprobe(syscall="getpriority"), before=[
+            *func_arg(0, R7, ctx=R6), BPF_ALU64_IMM(BPF_RSH, R7, 63), *add,
+        ]),
+    ]  # fmt: skip
+    nice = os.getpriority(os.PRIO_PGRP, 0)
+    for (program, _), expected in zip(programs, (os.PRIO_PGRP, 20 - nice, 1), strict=True):
+        with load(program) as obj:
+            obj.attach()
+            for _ in range(EVENTS):
+                os.getpriority(os.PRIO_PGRP, 0)
+            assert obj[sums][0] == EVENTS * expected, program.name
 
 
 def test_maxactive_takes_tracefs(kprobes, tracefs_root):

@@ -1,5 +1,6 @@
 """Programs on tracepoints, by name."""
 
+import errno
 import os
 
 import pytest
@@ -50,6 +51,46 @@ def test_23_calls_are_23_events():
         link.close()
         os.getpriority(os.PRIO_PROCESS, 0)
         assert obj[calls][0] == 23
+
+
+def test_what_a_tracepoint_lets_be_written():
+    """A test run hands its error to a tracepoint that may change it. (net/bpf/test_run.c bpf_test_finish())"""
+    run = Program("run", BPF_PROG_TYPE_XDP, RETURN_0)
+    writes = Program(
+        "writes",
+        BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+        attach=raw_tracepoint("bpf_test_finish"),
+        insns=[
+            BPF_LDX_MEM(BPF_DW, R6, R1, 0),
+            BPF_EMIT_CALL(BPF_FUNC_get_current_pid_tgid),
+            BPF_ALU64_IMM(BPF_RSH, R0, 32),
+            BPF_JMP_IMM(BPF_JNE, R0, os.getpid(), "out"),
+            BPF_ST_MEM(BPF_W, R6, 0, -errno.EXDEV),
+            label("out"),
+            *RETURN_0,
+        ],
+    )
+    with load(run, writes) as obj:
+        assert obj[run].test_run(bytes(64)).retval == 0
+        (link,) = obj.attach()
+        with pytest.raises(OSError) as caught:
+            obj[run].test_run(bytes(64))
+        assert caught.value.errno == errno.EXDEV
+        link.close()
+        assert obj[run].test_run(bytes(64)).retval == 0
+
+
+def test_a_tracepoint_that_is_not_writable():
+    writes = Program(
+        "writes",
+        BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE,
+        [BPF_LDX_MEM(BPF_DW, R6, R1, 0), BPF_ST_MEM(BPF_W, R6, 0, 1), *RETURN_0],
+        attach=raw_tracepoint("sys_enter"),
+    )
+    with load(writes) as obj, pytest.raises(KernelError) as caught:
+        obj.attach()
+    assert caught.value.rule == "attach-refused"
+    assert "or is writable and the tracepoint is not" in caught.value.do
 
 
 def test_a_tracepoint_that_is_not_there():

@@ -6,9 +6,10 @@ import pytest
 from support.counting import EVENTS, counter, work
 
 from bpfasm.asm import *
-from bpfasm.errors import AssemblyError, FeatureMissing, KernelError, OperandError
+from bpfasm.errors import AssemblyError, FeatureMissing, KernelError, LinkError, OperandError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
+from bpfasm.kernel.formats import format_of
 from bpfasm.kernel.link import KernelLink
 from bpfasm.syscall import system
 
@@ -138,6 +139,39 @@ def test_a_cookie_needs_a_link():
             assert caught.value.rule == "no-cookie"
         work()
         assert obj[counts][0] == 0
+
+
+def test_fields_are_found_where_this_kernel_has_them():
+    """getpriority(which, who): only one of the two is what we ask for."""
+    inside = [
+        BPF_LDX_MEM(BPF_DW, R1, R6, HERE.field("which")),
+        BPF_JMP_IMM(BPF_JNE, R1, os.PRIO_PGRP, "out"),
+        BPF_LDX_MEM(BPF_DW, R1, R6, HERE.field("who")),
+        BPF_JMP_IMM(BPF_JNE, R1, os.getpgrp(), "out"),
+    ]
+    program, counts = counter("fields", TYPE, HERE, before=inside)
+    with load(program) as obj:
+        obj.attach()
+        for which, who in ((os.PRIO_PROCESS, 0), (os.PRIO_PGRP, os.getpgrp()), (os.PRIO_PGRP, 0)):
+            for _ in range(EVENTS):
+                os.getpriority(which, who)
+        assert obj[counts][0] == EVENTS
+
+
+def test_a_field_that_is_not_there():
+    program, _ = counter("absent", TYPE, HERE, before=[BPF_LDX_MEM(BPF_DW, R1, R6, HERE.field("whom"))])
+    with pytest.raises(LinkError) as caught:
+        load(program)
+    assert caught.value.rule == "tracepoint-field"
+    assert caught.value.do in ("did you mean who?", "did you mean which?")
+
+
+def test_the_format_says_what_the_file_says(tracefs_root):
+    format = format_of("sched", "sched_switch")
+    text = system.read(f"{tracefs_root}/events/sched/sched_switch/format")
+    assert format.id == int(system.read(f"{tracefs_root}/events/sched/sched_switch/id"))
+    assert len(format.fields) == text.count("field:")
+    assert (format.fields["prev_comm"].type, format.fields["prev_comm"].size) == ("char[16]", 16)
 
 
 @pytest.mark.parametrize(

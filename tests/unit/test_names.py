@@ -41,8 +41,8 @@ def test_the_rest_is_ours():
         "array", "assemble", "chars", "ipv4_prefix", "ipv6_prefix", "kfunc", "kprobe", "kretprobe", "label", "link",
         "lpm_key", "pad", "raw", "s16", "s32", "s64", "s8", "spin_lock", "timer", "u16", "u32", "u64", "u8",
         "Place", "Tracepoint", "fentry", "fexit", "fmod_ret", "freplace", "fsession", "iterator", "kprobe_multi",
-        "lsm", "lsm_cgroup", "perf_event", "raw_tracepoint", "tp_btf", "tracepoint", "uprobe",
-        "uprobe_multi", "uretprobe", "usdt",
+        "lsm", "lsm_cgroup", "perf_event", "raw_tracepoint", "register", "tp_btf", "tracepoint", "uprobe",
+        "netfilter", "uprobe_multi", "uretprobe", "usdt",
         "enum_exists", "enum_value", "field", "first_of", "type_exists", "type_id", "type_size",
     }  # fmt: skip
 

@@ -42,5 +42,12 @@ def test_what_is_not_in_a_register():
         offsets(func_arg(0, R2), "vax")
 
 
+def test_what_holds_nothing():
+    with pytest.raises(OperandError) as caught:
+        register("flags")
+    assert caught.value.rule == "register-argument"
+    assert repr(register("ret")) == 'register("ret")'
+
+
 def test_without_a_target_they_stay_unresolved():
     assert len(link(Program("p", BPF_PROG_TYPE_KPROBE, func_arg(0, R2))).unresolved) == 1

@@ -10,6 +10,7 @@ from bpfasm.asm.attach.kprobe import (
     kprobe_multi as kprobe_multi,
     kretprobe as kretprobe,
 )
+from bpfasm.asm.attach.netfilter import netfilter as netfilter
 from bpfasm.asm.attach.place import Place as Place
 from bpfasm.asm.attach.sampling import perf_event as perf_event
 from bpfasm.asm.attach.tracepoint import (
@@ -38,6 +39,7 @@ from bpfasm.asm.attach.uprobe import (
 #: What a file of programs gets of it.
 __all__ = [
     "Kprobe", "Place", "RawTracepoint", "Tracepoint", "fentry", "fexit", "fmod_ret", "freplace", "fsession",
-    "iterator", "kprobe", "kprobe_multi", "kretprobe", "lsm", "lsm_cgroup", "perf_event", "raw_tracepoint",
+    "iterator", "kprobe", "kprobe_multi", "kretprobe", "lsm", "lsm_cgroup", "netfilter", "perf_event",
+    "raw_tracepoint",
     "tp_btf", "tracepoint", "uprobe", "uprobe_multi", "uretprobe", "usdt",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ OPENERS = {
     "Kprobe": "kprobe",
     "KprobeMulti": "kprobe_multi",
     "LsmCgroup": "lsm_cgroup",
+    "Netfilter": "netfilter",
     "PerfEvent": "sampling",
     "RawTracepoint": "raw_tracepoint",
     "Traced": "tracing",

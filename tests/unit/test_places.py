@@ -1,0 +1,81 @@
+"""Places as values: each kind has its opener, its words, and what it tells the verifier."""
+
+import sys
+from importlib import import_module
+
+import pytest
+
+import bpfasm.asm.attach as places
+from bpfasm.asm import *
+from bpfasm.errors import AssemblyError
+
+XDP = Program("xdp", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])
+counts = HashMap("counts", key=u32, value=u64, max_entries=1)
+
+#: One of each maker: the place, and what it is called.
+ONE_OF_EACH = {
+    "fentry": (fentry("vfs_read"), "fentry vfs_read"),
+    "fexit": (fexit("nf_nat:nf_nat_setup_info"), "fexit nf_nat:nf_nat_setup_info"),
+    "fmod_ret": (fmod_ret("security_file_open"), "fmod_ret security_file_open"),
+    "freplace": (freplace(XDP, "xdp"), "freplace xdp"),
+    "fsession": (fsession("vfs_read"), "fsession vfs_read"),
+    "iterator": (iterator("bpf_map_elem", map=counts), "iterator bpf_map_elem"),
+    "kprobe": (kprobe("vfs_read", offset=4), "kprobe vfs_read+0x4"),
+    "kprobe_multi": (kprobe_multi("vfs_read", "vfs_write", retprobe=True), "kretprobe.multi vfs_read and 1 more"),
+    "kretprobe": (kretprobe(syscall="openat"), "kretprobe syscall openat"),
+    "lsm": (lsm("file_open"), "lsm file_open"),
+    "lsm_cgroup": (lsm_cgroup("socket_bind", "/sys/fs/cgroup"), "lsm_cgroup socket_bind"),
+    "netfilter": (netfilter("ipv4", "local_in", priority=-5), "netfilter ipv4 local_in at -5"),
+    "perf_event": (perf_event((4, 0x1B1), period=7), "perf event 4:0x1b1"),
+    "raw_tracepoint": (raw_tracepoint("sched_switch"), "raw tracepoint sched_switch"),
+    "tp_btf": (tp_btf("sched_switch"), "tp_btf sched_switch"),
+    "tracepoint": (tracepoint("sched", "sched_switch"), "tracepoint sched:sched_switch"),
+    "uprobe": (uprobe("/bin/sh", offset=0x40), "uprobe /bin/sh:0x40"),
+    "uprobe_multi": (uprobe_multi("libc", pattern="mem*", session=True), "uprobe.session libc:mem*"),
+    "uretprobe": (uretprobe("libc", "malloc"), "uretprobe libc:malloc"),
+    "usdt": (usdt("libc", "libc", "setjmp"), "usdt libc:libc:setjmp"),
+}
+
+
+def test_every_maker_is_here():
+    assert {name for name in places.__all__ if name[0].islower()} <= ONE_OF_EACH.keys()
+
+
+@pytest.mark.parametrize("maker", ONE_OF_EACH)
+def test_a_place_is_a_value_with_an_opener(maker):
+    place, words = ONE_OF_EACH[maker]
+    assert str(place) == words
+    assert place == place.replace()
+    assert place.takes
+    if sys.platform == "linux":
+        from bpfasm.kernel.links import OPENERS
+
+        (module, *_) = [OPENERS[each.__name__] for each in type(place).__mro__ if each.__name__ in OPENERS]
+        opener = import_module(f"bpfasm.kernel.links.{module}")
+        assert opener.MODES
+        assert opener.open_link.__doc__
+
+
+@pytest.mark.parametrize("maker", ONE_OF_EACH)
+def test_a_program_is_told_what_the_place_tells(maker):
+    place, _ = ONE_OF_EACH[maker]
+    program = Program("p", place.takes[0], [BPF_EXIT_INSN()], attach=place)
+    told = place.told_at_load()
+    assert {field: getattr(program, field) for field in told} == told
+    again = program.replace(attach=None)
+    assert (again.expected_attach_type, again.attach_btf, again.attach_prog) == (0, 0, 0)
+    assert program.replace(name="q").expected_attach_type == told.get("expected_attach_type", 0)
+
+
+def test_maps_that_a_place_names_become_loaded_ones():
+    place, _ = ONE_OF_EACH["iterator"]
+    assert place.maps() == (counts,)
+    assert place.among({counts: 7}).map == 7
+    assert ONE_OF_EACH["kprobe"][0].among({}) is ONE_OF_EACH["kprobe"][0]
+
+
+def test_what_is_no_place():
+    with pytest.raises(AssemblyError) as caught:
+        Program("p", BPF_PROG_TYPE_KPROBE, [BPF_EXIT_INSN()], attach="vfs_read")
+    assert caught.value.rule == "attach-target"
+    assert caught.value.what == "the attach of p is 'vfs_read', not a place"
