@@ -36,7 +36,7 @@ def asm(argv: list[str]) -> int:
         "Turn INPUT into bytes: hex digits, 16 a slot, or raw; or show it as text in any syntax.",
         """
   bpfasm asm examples/chowncount.py:chowncount
-  printf 'mov %%r0, 7\nexit\n' | bpfasm asm - --from ubpf
+  echo 'mov %r0, 7' | bpfasm asm - --from ubpf
 """,
         "hex",
     )

@@ -21,8 +21,8 @@ LOADABLE = [form for form in FORMS if form.dialect == "source"]
 UNKNOWN = {
     "14": (
         "sdiv", "smod", "movsx", "bswap", "ldsx", "gotol", "may_goto", "gotox", "callx", "addr_space_cast", "st8",
-        "st16", "st32", "st64", "load_acquire", "store_release", "mod32", "mod64", "atomic32_fetch", "atomic64_fetch", "atomic32_xchg",
-        "atomic64_xchg", "atomic32_cmpxchg", "atomic64_cmpxchg", "atomic32_or", "atomic32_and", "atomic32_xor",
+        "st16", "st32", "st64", "load_acquire", "store_release", "mod32", "mod64", "atomic32_fetch",
+        "atomic64_fetch", "atomic32_xchg", "atomic64_xchg", "atomic32_cmpxchg", "atomic64_cmpxchg", "atomic32_or", "atomic32_and", "atomic32_xor",
         "atomic64_or", "atomic64_and", "atomic64_xor", "jset", "ld_map", "ld_btf_id", "ld_func",
     ),
     "19": ("gotox", "load_acquire", "store_release"),

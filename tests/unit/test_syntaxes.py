@@ -1,6 +1,7 @@
-"""Every syntax both ways: what is printed is read as the same instructions, and what is wrong is said at its place."""
+"""Every syntax both ways: what is printed is read as the same instructions; what is wrong is said at its place."""
 
 import itertools
+import os
 import random
 
 import pytest
@@ -40,7 +41,8 @@ def test_the_syntaxes_are_those_that_are_printed():
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("options", [{}, {"show_bytes": True}], ids=["plain", "bytes"])
 def test_a_listing_is_read_as_the_same_bytes(syntax, options):
-    insns = [insn for _, insn in samples(12, seed=21, registers=13)]
+    count = int(os.environ.get("BPFASM_SAMPLES", "12"))
+    insns = [insn for _, insn in samples(count, seed=21, registers=13)]
     assert encode(read(text_of(insns, syntax, **options), syntax)) == encode(insns)
 
 
