@@ -167,7 +167,7 @@ class Plan:
     """How lines of a shape are read: fixed ``fields``, and for each number of the line an operation.
 
     An operation is (place, base, sign, lowest, highest). ``local`` plans hold names of one text. ``make`` is a
-    function of the pieces of a line and its place, which gives the instruction, or None where a number is out of range.
+    function of a line's pieces and its place; it gives the instruction, or None where a number is out of range.
     """
 
     __slots__ = ("again", "fields", "finish", "local", "make", "ops")

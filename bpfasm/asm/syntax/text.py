@@ -46,9 +46,14 @@ def _kernel(code: bytes) -> list[str]:
         raise cut_slot(code)
     out: list[str] = []
     add, known = out.append, _known.get
-    slots = _SLOT.iter_unpack(code)
-    for slot in slots:
-        opcode, registers, off, imm = slot
+    first: tuple[int, int, int, int, int] | None = None
+    for opcode, registers, off, imm in _SLOT.iter_unpack(code):
+        if first is not None:
+            both = opcode == 0 and registers == 0
+            add(_slow(Insn(*first, off, imm) if both else Insn(*first)))
+            first = None
+            if both:
+                continue
         format, left = known(opcode << 8 | registers) or _learn(opcode, registers)
         if left == _IMM and not off:
             add(format % imm)
@@ -60,24 +65,17 @@ def _kernel(code: bytes) -> list[str]:
             add(format % (off, imm))
         elif left == _IMM_OFF:
             add(format % (imm & 0xFFFF_FFFF, off))
+        elif opcode == LD_IMM64:
+            first = opcode, registers & 15, registers >> 4, off, imm
         else:
-            fields = (opcode, registers & 15, registers >> 4, off, imm)
-            if opcode != LD_IMM64:
-                insn = Insn(*fields)
-                add(kernel.text(insn, form_of(insn)))
-                continue
-            # Its second slot, which may be another instruction after all.
-            following = next(slots, None)
-            if following is not None and following[:2] == (0, 0):
-                insn = Insn(*fields, following[2], following[3])
-                add(kernel.text(insn, form_of(insn)))
-                continue
-            insn = Insn(*fields)
-            add(kernel.text(insn, form_of(insn)))
-            if following is not None:
-                add_rest = code[len(code) - SLOT_BYTES * (1 + sum(1 for _ in slots)) :]
-                out += _kernel(add_rest)
+            add(_slow(Insn(opcode, registers & 15, registers >> 4, off, imm)))
+    if first is not None:
+        add(_slow(Insn(*first)))
     return out
+
+
+def _slow(insn: Insn) -> str:
+    return kernel.text(insn, form_of(insn))
 
 
 _known: dict[int, tuple[str, int]] = {}
