@@ -224,6 +224,37 @@ processed 5 insns (limit 1000000) max_states_per_insn 0
     ]  # fmt: skip
 
 
+def test_what_libbpf_prints_around_a_log_is_passed_over():
+    text = """libbpf: prog 'x': BPF program load failed: Permission denied
+libbpf: prog 'x': -- BEGIN PROG LOAD LOG --
+0: R1=ctx(off=0,imm=0) R10=fp0
+; int x(void *ctx)
+0: (18) r1 = 0xffff888103b4d000       ; R1_w=map_ptr(off=0,ks=4,vs=8,imm=0)
+2: (79) r0 = *(u64 *)(r0 +0)
+R0 invalid mem access 'map_value_or_null'
+processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+-- END PROG LOAD LOG --
+"""
+    assert read(text, "kernel") == [BPF_LD_IMM64(R1, 0xFFFF888103B4D000), BPF_LDX_MEM(BPF_DW, R0, R0, 0)]
+
+
+def test_inline_assembly_is_read():
+    text = """	asm volatile ("					\\
+	r1 = 0;						\\
+	*(u64*)(r10 - 8) = r1;				\\
+	if r1 == 0 goto l0_%=;				\\
+	call %[bpf_map_lookup_elem];			\\
+l0_%=:	r0 = 0; exit;					\\
+"	:
+	: __imm(bpf_map_lookup_elem)
+	: __clobber_all);
+"""
+    assert read(text, "llvm") == [
+        BPF_MOV64_IMM(R1, 0), BPF_STX_MEM(BPF_DW, R10, R1, -8), BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), BPF_EMIT_CALL(1),
+        BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN(),
+    ]  # fmt: skip
+
+
 def test_several_programs_of_a_listing_are_several():
     text = "; first\n0: (b7) r0 = 0\n1: (95) exit\n\n; second\n0: (b7) r0 = 1\n1: (95) exit\n"
     found = detect.read(text, "f").programs

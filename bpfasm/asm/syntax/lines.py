@@ -49,11 +49,25 @@ _LOG = re.compile(
 MAX_LINES = 4_000_000
 
 
+#: GNU C around inline assembly: ``asm volatile ("``, and what follows its last string.
+_INLINE = re.compile(
+    r'^\s*(?:__)?asm(?:__)?\s*(?:(?:__)?volatile(?:__)?|goto)?\s*\(|^\s*(?:"\s*)?:.*$|^\s*"?\s*\)\s*;', re.M
+)
+
+
+def _inline(text: str) -> str:
+    """Return the text of inline assembly, a line a line: the names of its operands are those of helpers and maps."""
+    text = re.sub(r"%\[(\w+)\]", r"\1", _INLINE.sub("", text)).replace("%=", "")
+    return re.sub(r'\\$|^\s*"|"\s*$', "", re.sub(r"\\[nt]", " ", text), flags=re.M)
+
+
 class _Reader:
     """The state of reading one text."""
 
     def __init__(self, text: str, file: str, dialect: Dialect, objects: Mapping[str, Any] | None) -> None:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
+        if dialect.name == "llvm" and re.search(r"^\s*(?:__)?asm(?:__)?\b", text, re.M):
+            text = _inline(text)
         self.lines = text.split("\n")
         self.log = bool(re.search(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", text, re.M))
         self.names = Names(frozenset(_LABELS.findall(text)), objects)
@@ -128,6 +142,8 @@ class _Reader:
         if match:
             slot = int(match[1])
             text = " " * match.end() + text[match.end() :]
+        if self.log and slot is None:
+            return  # what the verifier and libbpf say between instructions
         while (label := _LABEL.match(text)) and not (slot is not None and _LOG.match(line)):
             self.items.append(Mark(label[1], where))
             text = " " * label.end() + text[label.end() :]
