@@ -99,7 +99,7 @@ def read(given: str, syntax: str | None = None) -> Input:
 
 def _is_text(data: bytes) -> bool:
     """Tell text from raw bytes: a program's bytes have zeros in them, and a text has none."""
-    if not data.strip() or b"\0" in data:
+    if b"\0" in data:
         return False
     try:
         data.decode()

@@ -38,7 +38,7 @@ def asm(argv: list[str]) -> int:
         "libbpf and bpftool load; or show it as text in any syntax.",
         """
   bpfasm asm examples/chowncount.py:percpu --to elf --out chowncount.o
-  printf 'mov %%r0, 7\nexit\n' | bpfasm asm - --from ubpf
+  echo 'mov %r0, 7' | bpfasm asm - --from ubpf
 """,
         "hex",
         ("elf",),

@@ -85,7 +85,7 @@ def listing(
         if names and syntax == "kernel" and not marked:
             line, said = xlated_text(insn, pc, names)
         number = f"{pc}: " if style.numbers and not marked else ""
-        column = f"{bytes_of(code, pc, insn):<32}  " if show_bytes and syntax == "kernel" else ""
+        column = f"{bytes_of(code, pc, insn):<32}  " if show_bytes and style.numbers and not marked else ""
         if not form and not names:
             said = why_none(insn)
         elif isinstance(insn, Inserted):

@@ -42,7 +42,7 @@ class Forms(Table):
     required_arguments = 1
     final_argument_whitespace = True
     option_spec = {"dialect": directives.unchanged}  # noqa: RUF012
-    header = ("code", "kernel text", "macro", "computes", "ISA", "since", "RFC group", "form")
+    header = ("code", "kernel text", "macro", "llvm", "ubpf", "computes", "ISA", "since", "RFC group", "form")
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a row for each form of the kinds that were asked for."""
@@ -54,6 +54,8 @@ class Forms(Table):
                 code(f"{form.code:02x}"),
                 code(form.kernel),
                 code(form.macro),
+                code("" if form.llvm == form.kernel else form.llvm),
+                code(form.ubpf),
                 code(form.meaning),
                 form.isa,
                 form.since or "never",
@@ -197,8 +199,36 @@ class SectionNames(Table):
         ]
 
 
+class Capstone(Table):
+    """What capstone makes of each form that can be loaded, where that is not what it is."""
+
+    header = ("form", "kernel text", "capstone's", "")
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a row for each form that it gets wrong; its text of an example, and what that is."""
+        from bpfasm.asm.syntax import kernel
+        from bpfasm.asm.syntax.dialect import example
+        from bpfasm.isa.table import FORMS
+        from bpfasm.views.compare import NOTHING, SAME, columns
+
+        loadable = [form for form in FORMS if form.dialect == "source"]
+        insns = [example(form, form.macro) for form in loadable]
+        # An example whose offset is positive: negative ones are all printed without their sign.
+        return [
+            (
+                code(form.name),
+                code(kernel.words(insn, form)),
+                code(text),
+                "nothing" if verdict == NOTHING else "another",
+            )
+            for form, insn, (text, verdict) in zip(loadable, insns, columns(insns), strict=True)
+            if verdict != SAME
+        ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directives."""
+    app.add_directive("capstone", Capstone)
     app.add_directive("forms", Forms)
     app.add_directive("helpers", Helpers)
     app.add_directive("errnos", Errnos)

@@ -20,10 +20,11 @@ LOADABLE = [form for form in FORMS if form.dialect == "source"]
 #: What each does not know, by the beginnings of the names of forms.
 UNKNOWN = {
     "14": (
-        "sdiv", "smod", "movsx", "bswap", "ldsx", "gotol", "may_goto", "gotox", "callx", "addr_space_cast", "st8",
-        "st16", "st32", "st64", "load_acquire", "store_release", "mod32", "mod64", "atomic32_fetch", "atomic64_fetch", "atomic32_xchg",
-        "atomic64_xchg", "atomic32_cmpxchg", "atomic64_cmpxchg", "atomic32_or", "atomic32_and", "atomic32_xor",
-        "atomic64_or", "atomic64_and", "atomic64_xor", "jset", "ld_map", "ld_btf_id", "ld_func",
+        "sdiv", "smod", "mod32", "mod64", "movsx", "bswap", "ldsx", "gotol", "may_goto", "gotox", "callx", "jset",
+        "addr_space_cast", "st8", "st16", "st32", "st64", "load_acquire", "store_release", "ld_map", "ld_btf_id",
+        "ld_func", "atomic32_fetch", "atomic64_fetch", "atomic32_xchg", "atomic64_xchg", "atomic32_cmpxchg",
+        "atomic64_cmpxchg", "atomic32_or", "atomic32_and", "atomic32_xor", "atomic64_or", "atomic64_and",
+        "atomic64_xor",
     ),
     "19": ("gotox", "load_acquire", "store_release"),
 }  # fmt: skip

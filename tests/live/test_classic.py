@@ -1,7 +1,7 @@
 """Classic BPF converted to eBPF against the kernel's own conversion: both filter the same packets of a socket.
 
-SO_ATTACH_FILTER gives the kernel the classic program, SO_ATTACH_BPF what we make of it. How many bytes of a packet come
-through is what the filter returned.
+SO_ATTACH_FILTER gives the kernel the classic program, SO_ATTACH_BPF what we make of it. How many bytes of a packet
+come through is what the filter returned.
 """
 
 import random

@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture
 def mutations():
     """Give how many mutated inputs a test tries."""
-    return int(os.environ.get("BPFASM_MUTATIONS", "1500"))
+    return int(os.environ.get("BPFASM_MUTATIONS", "600"))

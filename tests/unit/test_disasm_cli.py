@@ -124,13 +124,15 @@ def test_an_error_in_json_has_its_column():
     assert document("error-1", done.stdout)["error"]["source"] == {"file": "-", "line": 1, "column": 10}
 
 
+def opcodes(code, imm):
+    """Return an instruction as bpftool has it in JSON."""
+    return {"code": code, "src_reg": "0x0", "dst_reg": "0x0", "off": ["0x00"] * 2, "imm": [imm, *["0x00"] * 3]}
+
+
 BPFTOOL = [
-    {
-        "disasm": "(b7) r0 = 7",
-        "opcodes": {"code": "0xb7", "src_reg": "0x0", "dst_reg": "0x0", "off": ["0x00"] * 2, "imm": ["0x07", *["0x00"] * 3]},
-    },
-    {"disasm": "(95) exit", "opcodes": {"code": "0x95", "src_reg": "0x0", "dst_reg": "0x0", "off": ["0x00"] * 2, "imm": ["0x00"] * 4}},
-]  # fmt: skip
+    {"disasm": "(b7) r0 = 7", "opcodes": opcodes("0xb7", "0x07")},
+    {"disasm": "(95) exit", "opcodes": opcodes("0x95", "0x00")},
+]
 
 #: The same two instructions, as people paste them.
 PASTED = {

@@ -1,6 +1,7 @@
-"""Every syntax both ways: what is printed is read as the same instructions, and what is wrong is said at its place."""
+"""Every syntax both ways: what is printed is read as the same instructions; what is wrong is said at its place."""
 
 import itertools
+import os
 import random
 
 import pytest
@@ -40,7 +41,8 @@ def test_the_syntaxes_are_those_that_are_printed():
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("options", [{}, {"show_bytes": True}], ids=["plain", "bytes"])
 def test_a_listing_is_read_as_the_same_bytes(syntax, options):
-    insns = [insn for _, insn in samples(12, seed=21, registers=13)]
+    count = int(os.environ.get("BPFASM_SAMPLES", "12"))
+    insns = [insn for _, insn in samples(count, seed=21, registers=13)]
     assert encode(read(text_of(insns, syntax, **options), syntax)) == encode(insns)
 
 
@@ -219,6 +221,37 @@ processed 5 insns (limit 1000000) max_states_per_insn 0
 """
     assert read(text, "kernel") == [
         BPF_MOV64_IMM(R0, 0), BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN(),
+    ]  # fmt: skip
+
+
+def test_what_libbpf_prints_around_a_log_is_passed_over():
+    text = """libbpf: prog 'x': BPF program load failed: Permission denied
+libbpf: prog 'x': -- BEGIN PROG LOAD LOG --
+0: R1=ctx(off=0,imm=0) R10=fp0
+; int x(void *ctx)
+0: (18) r1 = 0xffff888103b4d000       ; R1_w=map_ptr(off=0,ks=4,vs=8,imm=0)
+2: (79) r0 = *(u64 *)(r0 +0)
+R0 invalid mem access 'map_value_or_null'
+processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+-- END PROG LOAD LOG --
+"""
+    assert read(text, "kernel") == [BPF_LD_IMM64(R1, 0xFFFF888103B4D000), BPF_LDX_MEM(BPF_DW, R0, R0, 0)]
+
+
+def test_inline_assembly_is_read():
+    text = """	asm volatile ("					\\
+	r1 = 0;						\\
+	*(u64*)(r10 - 8) = r1;				\\
+	if r1 == 0 goto l0_%=;				\\
+	call %[bpf_map_lookup_elem];			\\
+l0_%=:	r0 = 0; exit;					\\
+"	:
+	: __imm(bpf_map_lookup_elem)
+	: __clobber_all);
+"""
+    assert read(text, "llvm") == [
+        BPF_MOV64_IMM(R1, 0), BPF_STX_MEM(BPF_DW, R10, R1, -8), BPF_JMP_IMM(BPF_JEQ, R1, 0, 1), BPF_EMIT_CALL(1),
+        BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN(),
     ]  # fmt: skip
 
 

@@ -1,10 +1,15 @@
 """Instructions as text: the kernel's words, macros, and hex digits."""
 
+import random
+
 import pytest
+from samples import samples
 
 from bpfasm.asm import *
-from bpfasm.asm.syntax import data, hexdump, kernel, macro
+from bpfasm.asm.syntax import data, hexdump, kernel, llvm, macro
+from bpfasm.asm.syntax.text import disassemble
 from bpfasm.errors import DecodeError
+from bpfasm.isa.insn import decode, encode
 from bpfasm.isa.match import form_of
 
 COUNTS = HashMap("counts", key=u32, value=u64, max_entries=1)
@@ -105,3 +110,21 @@ def test_what_is_no_hex_is_named(text, first, second):
     with pytest.raises(DecodeError) as caught:
         hexdump.parse(text, "f")
     assert caught.value.report() == f"{first}\n{second}"
+
+
+# Many at once
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "macro"])
+def test_many_at_once_are_each_as_alone(syntax):
+    choose = random.Random(51)
+    heads = [bytes([code]) for code in range(256)] * 3 + [b"\x18"] * 40 + [bytes(2)] * 40
+    rest = (bytes(7), bytes([0x21, 0, 0, 5, 0, 0, 0]))
+    slots_ = [(head + choose.choice((*rest, choose.randbytes(7))))[:8].ljust(8, b"\0") for head in heads]
+    choose.shuffle(slots_)
+    for code in (encode([insn for _, insn in samples(6, seed=52, registers=13)], "little"), b"".join(slots_)):
+        print_one = {"kernel": kernel.text, "llvm": llvm.text, "macro": macro.text}[syntax]
+        alone = [print_one(insn, form_of(insn)) for insn in decode(code)]
+        assert disassemble(code, syntax) == alone
+    with pytest.raises(DecodeError):
+        disassemble(code + b"\x95", syntax)

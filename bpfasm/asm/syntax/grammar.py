@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from operator import itemgetter
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
@@ -18,19 +19,20 @@ from bpfasm.asm.variables import Global
 from bpfasm.errors import DecodeError
 from bpfasm.isa.form import ROLES as FIELDS_OF
 from bpfasm.isa.insn import FIELDS, Insn, decode
+from bpfasm.isa.match import MAX_REG
 from bpfasm.isa.table import FORMS
 from bpfasm.uapi import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
     from bpfasm.errors import Source
     from bpfasm.isa.form import Form
 
-#: The digits of numbers and registers; not those in words (``u32``, ``be16``), nor an opcode in parentheses.
-CUT = re.compile(r"((?<=\b0[xX])[0-9a-fA-F]+(?!\w)|(?:(?<=\b[rw])|(?<![\w(.]))\d+(?!\w))")
+#: Whatever begins with a digit: the numbers of a line and of its registers, and those in words (``u32``, ``be16``).
+CUT = re.compile(r"(\d\w*)")
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>0[xX][0-9a-fA-F]+(?!\w)|\d+(?!\w))|(?P<word>[A-Za-z_.$][\w.$]*)"
@@ -164,10 +166,11 @@ class Miss(Exception):
 class Plan:
     """How lines of a shape are read: fixed ``fields``, and for each number of the line an operation.
 
-    An operation is (place, base, sign, lowest, highest). ``local`` plans hold names of one text.
+    An operation is (place, base, sign, lowest, highest). ``local`` plans hold names of one text. ``make`` is a
+    function of a line's pieces and its place; it gives the instruction, or None where a number is out of range.
     """
 
-    __slots__ = ("again", "fields", "finish", "local", "ops")
+    __slots__ = ("again", "fields", "finish", "local", "make", "ops")
 
     def __init__(self, fields: list[Any]) -> None:
         self.fields = fields
@@ -175,6 +178,46 @@ class Plan:
         self.finish = False
         self.local = False
         self.again = 0
+        self.make: Callable[[list[str], Source], Insn | None] = lambda pieces, where: None
+
+    def compile(self) -> None:
+        """Make ``make``. A line's numbers are every second piece; registers are looked up, others converted."""
+        fields = [f"f[{place}]" for place in range(AGAIN + 1)]
+        lines: list[str] = []
+        for number, (place, base, sign, low, high) in enumerate(self.ops):
+            piece = f"p[{2 * number + 1}]"
+            if place == CONSTANT:
+                # Words of the template are what the plan is found by.
+                continue
+            if place in (DST, SRC, AGAIN):
+                fields[place] = f"r[{piece}]"
+                continue
+            value = f"v{number}"
+            lines.append(f"{value} = {'-' if sign < 0 else ''}int({piece}{', 16' if base == 16 else ''})")
+            lines.append(f"if not {low} <= {value} <= {high}: return None")
+            if high > 0x7FFF_FFFF and place != WIDE:
+                lines.append(f"if {value} > 0x7fffffff: {value} -= 0x100000000")
+            fields[place] = value
+        if self.again:
+            lines.append(f"if {fields[AGAIN]} != {fields[self.again]}: return None")
+        if fields[WIDE] != f"f[{WIDE}]":
+            lines.append(f"low = {fields[WIDE]} & 0xffffffff; high = {fields[WIDE]} >> 32 & 0xffffffff")
+            fields[IMM_AT], fields[IMM2] = ("(low ^ 0x80000000) - 0x80000000", "(high ^ 0x80000000) - 0x80000000")
+        if fields[TO] != f"f[{TO}]":
+            fields[IMM_AT] = f"(({fields[TO]} << 16 | {fields[FROM]}) ^ 0x80000000) - 0x80000000"
+        lines.append(f"return new(Insn, ({', '.join(fields[:WHERE])}, w))")
+        body = "\n  ".join(lines)
+        source = f"def make(p, w):\n try:\n  {body}\n except (KeyError, ValueError): return None"
+        scope: dict[str, Any] = {"f": self.fields, "r": _REGISTERS, "new": tuple.__new__, "Insn": Insn}
+        exec(source, scope)
+        self.make = scope["make"]
+
+
+#: Registers by the digits of their names.
+_REGISTERS = {str(number): number for number in range(MAX_REG + 1)}
+
+#: What is known of a shape: which pieces of a line are words of its templates, what takes them, the plans by those.
+Shape = tuple[tuple[int, ...], "Callable[[list[str]], Any] | None", dict["Any", Plan]]
 
 
 class Names:
@@ -203,7 +246,7 @@ class Grammar:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.plans: dict[str, Plan] = {}
+        self.shapes: dict[str, Shape] = {}
         self.by_first: dict[str, list[Candidate]] = {}
         for form in FORMS:
             template = dialect.template(form)
@@ -222,55 +265,41 @@ class Grammar:
             return found[0]
         return found
 
-    def read(self, line: str, where: Source, names: Names, local: dict[str, Plan]) -> Insn | list[Insn]:
+    def read(self, line: str, where: Source, names: Names, local: dict[str, Shape]) -> Insn | list[Insn]:
         """Return the instruction of a line without comment, or those of a raw word. Raises DecodeError."""
         pieces = CUT.split(line)
         shape = "\0".join(pieces[::2])
-        plan = self.plans.get(shape) or local.get(shape)
-        if plan is None:
-            if ".8byte" in line or "BPF_" in line:
-                return self.raw(line, where)
-            plan = self._plan(line, where, names)
-            kept = local if plan.local else self.plans
-            if len(kept) >= _MOST_SHAPES:
-                kept.clear()
-            kept[shape] = plan
-        fields = self._fill(plan, pieces)
-        if fields is None:
-            # Its numbers are those of another template of this shape, or of none: then this says so.
-            plan = self._plan(line, where, names)
-            fields = self._fill(plan, pieces)
-            assert fields is not None, line
-        if plan.finish:
-            self._finish(fields, plan, line, where)
-        fields[WHERE] = where
-        return tuple.__new__(Insn, fields[:8])
-
-    def _fill(self, plan: Plan, pieces: list[str]) -> list[Any] | None:
-        """Return an instruction's fields from the numbers of its line; None where one is not what the plan takes."""
-        fields = plan.fields[:]
-        for (place, base, sign, low, high), digits in zip(plan.ops, pieces[1::2], strict=True):
-            try:
-                value = int(digits, base) * sign
-            except ValueError:  # more digits than Python takes for a number
-                return None
-            if not low <= value <= high:
-                return None
-            if value > 0x7FFF_FFFF and place != WIDE:
-                value -= 1 << 32
-            fields[place] = value
-        return fields
-
-    def _finish(self, fields: list[Any], plan: Plan, line: str, where: Source) -> None:
-        if plan.again and fields[AGAIN] != fields[plan.again]:
+        if "0x" in line:
+            # Which numbers are in hex belongs to the shape.
+            shape += "".join(["x" if piece[:2] == "0x" else "d" for piece in pieces[1::2]])
+        found = self.shapes.get(shape) or local.get(shape)
+        if found is not None:
+            _, words, plans = found
+            plan = plans.get(words(pieces) if words else None)
+            if plan is not None:
+                insn: Insn | None = plan.make(pieces, where)
+                if insn is not None:
+                    return insn
+        if ".8byte" in line or "BPF_" in line:
+            return self.raw(line, where)
+        # The first of its shape; or its numbers are those of another template, or of none: then this says so.
+        plan = self._plan(line, where, names)
+        plan.compile()
+        insn = plan.make(pieces, where)
+        if insn is None:
             refuse(line, where, 0, "both registers have to be the same one here", "", "text-syntax")
-        value = fields[WIDE]
-        if value is not None:
-            low, high = value & 0xFFFF_FFFF, value >> 32 & 0xFFFF_FFFF
-            fields[IMM_AT], fields[IMM2] = low - ((low & 1 << 31) << 1), high - ((high & 1 << 31) << 1)
-        if fields[TO] is not None:
-            value = fields[TO] << 16 | fields[FROM]
-            fields[IMM_AT] = value - ((value & 1 << 31) << 1)
+        self._keep(shape, plan, pieces, local)
+        return insn
+
+    def _keep(self, shape: str, plan: Plan, pieces: list[str], local: dict[str, Shape]) -> None:
+        """Remember a plan by the shape of its line and the numbers that are words of its template."""
+        kept = local if plan.local else self.shapes
+        if len(kept) >= _MOST_SHAPES:
+            kept.clear()
+        places = tuple(2 * number + 1 for number, op in enumerate(plan.ops) if op[0] == CONSTANT)
+        known, words, plans = kept.setdefault(shape, (places, itemgetter(*places) if places else None, {}))
+        if known == places and len(plans) < _MOST_SHAPES:
+            plans[words(pieces) if words else None] = plan
 
     # What no template fits
 
@@ -574,7 +603,7 @@ class _Match:
         value = sign * int(digits[:40], base)
         if not low <= value <= high:
             raise Miss(at, *_out_of_range(role, token.text, sign, low, high))
-        self.taken[token.at + (2 if base == 16 else 0)] = (place, base, sign, low, high)
+        self.taken[token.at] = (place, base, sign, low, high)
         return at + 1
 
     def _beside(self, at: int) -> int:
@@ -588,12 +617,7 @@ class _Match:
     def _order(self) -> None:
         """Give each number of the line what is done with it; one that is no operand has to stay as it is."""
         for cut in CUT.finditer(self.line):
-            op = self.taken.get(cut.start())
-            if op is None:
-                base = 16 if self.line[max(0, cut.start() - 2) : cut.start()].lower() == "0x" else 10
-                value = int(cut[0][:40], base)
-                op = (CONSTANT, base, 1, value, value)
-            self.result.ops.append(op)
+            self.result.ops.append(self.taken.get(cut.start(), (CONSTANT, 10, 1, 0, 0)))
 
 
 def _out_of_range(role: str, text: str, sign: int, low: int, high: int) -> tuple[str, str, str]:

@@ -6,6 +6,7 @@ an instruction has to be its slot; where it is 0 again, the next program begins.
 
 from __future__ import annotations
 
+import gc
 import re
 
 from bpfasm.asm.program import Program
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.program import Item
     from bpfasm.asm.syntax.dialect import Dialect
-    from bpfasm.asm.syntax.grammar import Plan
+    from bpfasm.asm.syntax.grammar import Shape
 
 DIALECTS = {"kernel": kernel.DIALECT, "llvm": llvm.DIALECT, "ubpf": ubpf.DIALECT}
 
@@ -48,15 +49,31 @@ _LOG = re.compile(
 MAX_LINES = 4_000_000
 
 
+#: GNU C around inline assembly: ``asm volatile ("``, and what follows its last string.
+_INLINE = re.compile(
+    r'^\s*(?:__)?asm(?:__)?\s*(?:(?:__)?volatile(?:__)?|goto)?\s*\(|^\s*(?:"\s*)?:.*$|^\s*"?\s*\)\s*;', re.M
+)
+
+
+def _inline(text: str) -> str:
+    """Return the text of inline assembly, a line a line: the names of its operands are those of helpers and maps."""
+    text = re.sub(r"%\[(\w+)\]", r"\1", _INLINE.sub("", text)).replace("%=", "")
+    return re.sub(r'\\$|^\s*"|"\s*$', "", re.sub(r"\\[nt]", " ", text), flags=re.M)
+
+
 class _Reader:
     """The state of reading one text."""
 
     def __init__(self, text: str, file: str, dialect: Dialect, objects: Mapping[str, Any] | None) -> None:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
+        if dialect.name == "llvm" and re.search(r"^\s*(?:__)?asm(?:__)?\b", text, re.M):
+            text = _inline(text)
         self.lines = text.split("\n")
         self.log = bool(re.search(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", text, re.M))
         self.names = Names(frozenset(_LABELS.findall(text)), objects)
-        self.local: dict[str, Plan] = {}
+        self.local: dict[str, Shape] = {}
+        #: What may stand on a line beside an instruction, as far as it is anywhere in the text.
+        self.marks = tuple(mark for mark in (";", "//", "#", ":", '"', "\\") if mark in text)
         self.programs: list[tuple[str, list[Item]]] = [("", [])]
         self.items = self.programs[0][1]
         self.pc = 0
@@ -65,36 +82,37 @@ class _Reader:
         self.visited: dict[int, Insn] = {}
 
     def run(self) -> None:
-        comments = ("//", ";") if self.dialect.name != "llvm" else ("//",)
-        hashes, separated = self.dialect.name != "kernel", self.dialect.name == "llvm"
-        read, names, local, items = self.grammar.read, self.names, self.local, self.items
-        for number, whole in enumerate(self.lines, 1):
-            line = whole
-            for mark in comments:
-                if mark in line:
-                    line, _, rest = line.partition(mark)
-                    if not line.strip():
-                        self._comment(rest)
-            if hashes and "#" in line:
-                line = _uncommented(line)
+        read, names, local, file, marks = self.grammar.read, self.names, self.local, self.file, self.marks
+        for number, line in enumerate(self.lines, 1):
             if not line or line.isspace():
                 continue
-            if ":" in line or (separated and ";" in line) or '"' in line:
-                self._odd(line, number)
-                items = self.items
-                continue
-            # The usual line: an instruction and nothing else.
-            try:
-                found = read(line, (self.file, number), names, local)
-            except DecodeError:
-                self._odd(line, number)
-                items = self.items
-                continue
-            if isinstance(found, Insn):
-                items.append(found)
-                self.pc += 1 if found[6] is None else 2
+            for mark in marks:
+                if mark in line:
+                    self._odd(line, number)
+                    break
             else:
-                self._add(found)
+                # The usual line: an instruction and nothing else.
+                try:
+                    found = read(line, (file, number), names, local)
+                except DecodeError:
+                    self._odd(line, number)
+                    continue
+                if isinstance(found, Insn):
+                    self.items.append(found)
+                    self.pc += 1 if found[6] is None else 2
+                else:
+                    self._add(found)
+
+    def _uncommented(self, line: str) -> str:
+        """Return a line without its comment; what is nothing else may name the next program."""
+        for mark in ("//",) if self.dialect.name == "llvm" else ("//", ";"):
+            if mark in line:
+                line, _, rest = line.partition(mark)
+                if not line.strip():
+                    self._comment(rest)
+        if self.dialect.name != "kernel" and "#" in line:
+            return _uncommented(line)
+        return line
 
     def _comment(self, text: str) -> None:
         """Keep what may be the name of the next program: ``; chowncount`` before slot 0."""
@@ -104,6 +122,7 @@ class _Reader:
     def _odd(self, line: str, number: int) -> None:
         """Read a line that has more than an instruction."""
         where = (self.file, number)
+        line = self._uncommented(line)
         quoted = _QUOTED.match(line)
         if quoted and "BPF_" not in line:
             line = quoted[1].replace("\\n", "").replace("\\t", " ")
@@ -123,6 +142,8 @@ class _Reader:
         if match:
             slot = int(match[1])
             text = " " * match.end() + text[match.end() :]
+        if self.log and slot is None:
+            return  # what the verifier and libbpf say between instructions
         while (label := _LABEL.match(text)) and not (slot is not None and _LOG.match(line)):
             self.items.append(Mark(label[1], where))
             text = " " * label.end() + text[label.end() :]
@@ -133,9 +154,11 @@ class _Reader:
             given = bytes.fromhex(match[1])
             lead = len(text) - len(text.lstrip()) + match.end()
             text = " " * lead + text[lead:]
+        lead = len(text) - len(text.lstrip())
         try:
-            found = self.grammar.read(text, where, self.names, self.local)
-        except DecodeError:
+            found = self.grammar.read(text[lead:], where, self.names, self.local)
+        except DecodeError as error:
+            error.column = (error.column or 1) + lead
             if self.log or (slot is not None and _LOG.match(line)) or (_LOG.match(line) and not self.items):
                 return
             raise
@@ -183,6 +206,8 @@ class _Reader:
 
     def check_labels(self, items: list[Item]) -> None:
         """Refuse a label that is not there, where it is asked for."""
+        if not self.local:
+            return
         there = {item.label for item in items if isinstance(item, Mark)}
         for item in items:
             if isinstance(item, Mark):
@@ -256,7 +281,14 @@ def read(
             source=(file, MAX_LINES),
             rule="text-size",
         )
-    reader.run()
+    # What reading makes stays; going through it again and again for garbage would take a third of the time.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        reader.run()
+    finally:
+        if collects:
+            gc.enable()
     reader.unroll()
     for _, items in reader.programs:
         if syntax == "ubpf":
