@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bpfasm.asm.lint import lint
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
 
@@ -51,6 +52,27 @@ def python():
         return subprocess.Popen(command, env=env, cwd=ROOT, **options)
 
     return start
+
+
+#: Longer programs are loaded for their length alone.
+LINTED = 4000
+
+
+@pytest.fixture(autouse=True)
+def silent_lint(monkeypatch):
+    """Whatever a test has the kernel accept, lint has no error in."""
+    loading = sys.modules["bpfasm.kernel.load"]
+    load_program, wrong = loading.load_program, []
+
+    def watched(assembled, *arguments, **options):
+        loaded = load_program(assembled, *arguments, **options)
+        if len(assembled.insns) <= LINTED:
+            wrong.extend(each for each in lint(assembled.program) if each.severity == "error")
+        return loaded
+
+    monkeypatch.setattr(loading, "load_program", watched)
+    yield
+    assert wrong == []
 
 
 @pytest.fixture

@@ -40,9 +40,9 @@ def verdict():
 
 
 def test_programs_that_the_kernel_takes_are_silent(verdict):
-    """Random ones: a fixed sample."""
+    """Random ones: a fixed sample; more of them were tried than every run has time for."""
     taken, wrong = 0, []
-    for seed in range(1500):
+    for seed in range(200):
         program = Chance(seed).program(counts, slots, ring)
         try:
             accepted = verdict(program)
@@ -52,7 +52,7 @@ def test_programs_that_the_kernel_takes_are_silent(verdict):
             taken += 1
             wrong += [(seed, each) for each in lint(program) if each.rule not in WARNED]
     assert wrong == []
-    assert taken > 150
+    assert taken > 20
 
 
 @pytest.mark.parametrize("mistake", [each for each in mistakes() if not each.taken], ids=lambda each: each.id)
