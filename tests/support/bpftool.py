@@ -11,7 +11,7 @@ COMMAND = ("bpftool", "-j", "feature", "probe", "kernel")
 def files():
     """Return bpftool and the libraries that it loads; empty where it is not installed."""
     program = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin")
-    if program is None:
+    if program is None or shutil.which("ldd") is None:
         return []
     libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout.split()
     return [Path(program), *(Path(word) for word in libraries if word.startswith("/"))]

@@ -323,5 +323,5 @@ def test_variables_have_places():
 def test_a_variable_prints_by_its_name():
     insn = BPF_LD_MAP_VALUE(R1, Global("limit", u64), 4)
     form = form_of(insn)
-    assert kernel.text(insn, form) == "(18) r1 = limit+4"
+    assert kernel.text(insn, form) == "(18) r1 = var[limit]+4"
     assert macro.text(insn, form) == "BPF_LD_MAP_VALUE(BPF_REG_1, limit, 4)"

@@ -36,7 +36,7 @@ def test_the_rest_is_ours():
         "CgrpStorage", "CpuMap", "DevMap", "DevMapHash", "Global", "HashMap", "HashOfMaps", "InodeStorage", "Insn",
         "InsnArray", "Kfunc", "Kprobe", "Label", "Linked", "LpmTrie", "LruHashMap", "LruPerCpuHashMap", "MapSpec",
         "PerCpuArrayMap", "PerCpuCgroupStorage", "PerCpuHashMap", "PerfEventArray", "ProgArray", "Program", "Queue",
-        "RHash", "Record", "ReuseportSockArray", "RingBuf", "SkStorage", "SockHash", "SockMap", "Stack",
+        "RHash", "Record", "ReuseportSockArray", "RingBuf", "SkStorage", "SockHash", "SockMap", "Stack", "StructOps",
         "RawTracepoint", "StackLayout", "StackTrace", "Subprog", "Target", "TaskStorage", "UserRingBuf", "XskMap",
         "array", "assemble", "chars", "ipv4_prefix", "ipv6_prefix", "kfunc", "kprobe", "kretprobe", "label", "link",
         "lpm_key", "pad", "raw", "s16", "s32", "s64", "s8", "spin_lock", "timer", "u16", "u32", "u64", "u8",

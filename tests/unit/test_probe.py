@@ -10,6 +10,7 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.errors import UsageError
+from bpfasm.isa.helpers import since
 from bpfasm.kernel import features
 from bpfasm.syscall.probe import btf as types, commands, helpers, links, vmlinux
 from bpfasm.syscall.probe.answer import Answer, Tried, every, judge, name_of, no, unknown, yes
@@ -100,10 +101,10 @@ def test_every_kind_of_link_and_of_btf_has_a_row():
 
 def test_every_helper_has_a_release():
     assert sorted(helpers.HELPERS) == list(range(1, bpf.__BPF_FUNC_MAX_ID))
-    releases = [[int(part) for part in helpers.since(number).split(".")] for number in sorted(helpers.HELPERS)]
+    releases = [[int(part) for part in since(number).split(".")] for number in sorted(helpers.HELPERS)]
     assert releases == sorted(releases)
-    assert helpers.since(bpf.BPF_FUNC_ringbuf_output) == "5.8"
-    assert helpers.since(bpf.BPF_FUNC_loop) == "5.17"
+    assert since(bpf.BPF_FUNC_ringbuf_output) == "5.8"
+    assert since(bpf.BPF_FUNC_loop) == "5.17"
 
 
 def test_every_field_is_one_of_the_attr():

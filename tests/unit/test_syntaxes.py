@@ -135,7 +135,7 @@ def test_names_that_nobody_declared_stand_for_themselves(syntax):
     text = "\n".join(listing(assemble(NAMED), syntax, labels=True))
     (back,) = detect.read(text, "f", syntax).programs
     assert link(back).code == link(NAMED).code
-    assert [(slot, operand.name) for slot, operand in link(back).unresolved] == [
+    assert [(slot, operand.name) for slot, operand, _ in link(back).unresolved] == [
         (0, "counts"), (2, "counts"), (4, "limit")
     ]  # fmt: skip
 

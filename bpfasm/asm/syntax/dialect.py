@@ -157,7 +157,7 @@ class Dialect:
                     spec, take = self.roles[role]
                     text = text.replace(f"{{{role}}}", spec % (insn[take] if isinstance(take, int) else take(insn)))
                 continue
-            if isinstance(taken, Symbol) and role in _NUMBERS:
+            if isinstance(taken, Symbol) and role in _NUMBERS and (taken.numeric or role == "imm64"):
                 shown = self._sign(role, insn) + str(taken)
             elif isinstance(taken, _NAMED_BY.get(role, ())):
                 shown = name_of(taken)
