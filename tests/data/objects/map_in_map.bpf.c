@@ -26,6 +26,7 @@ SEC("tc") int there(struct __sk_buff *skb)
 {
 	int found = 0, zero = 0;
 
+#pragma unroll
 	for (int key = 0; key < 4; key++) {
 		void *map = bpf_map_lookup_elem(&outer, &key);
 		__u64 *value = map ? bpf_map_lookup_elem(map, &zero) : 0;
