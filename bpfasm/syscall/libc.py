@@ -120,6 +120,8 @@ def private_copy(fd: int, size: int) -> mmap:
     """
     from mmap import MAP_PRIVATE, PROT_READ, mmap
 
+    # A file that cannot be mapped would leave a hole where the memory was: it is freed later, and another's by then.
+    mmap(fd, 1, MAP_PRIVATE, PROT_READ).close()
     memory = mmap(-1, size, MAP_PRIVATE)
     fixed = 0x10  # MAP_FIXED, the same on every architecture but alpha and parisc; Python has no name for it
     place = ctypes.addressof(buffer_over(memory))

@@ -6,8 +6,8 @@ import pytest
 
 from bpfasm.asm import *
 from bpfasm.elf.object import read_object
-from bpfasm.errors import KernelError, VerifierError
-from bpfasm.kernel import load
+from bpfasm.errors import FeatureMissing, KernelError, VerifierError
+from bpfasm.kernel import kconfig, load
 from bpfasm.kernel.kernel_btf import vmlinux
 from bpfasm.syscall import system
 from bpfasm.uapi.btf import BTF_KIND_FUNC, BTF_KIND_STRUCT
@@ -65,6 +65,11 @@ def test_programs_jump_to_each_other():
 
 def test_the_configuration_is_this_kernels():
     obj = read("kconfig.o")
+    if not kconfig.read():
+        with pytest.raises(FeatureMissing) as refused:
+            load(*obj)
+        assert refused.value.rule == "kconfig-missing"
+        return
     with load(*obj) as loaded:
         found = loaded.globals
         assert found.CONFIG_BPF_SYSCALL == 1

@@ -22,18 +22,16 @@ struct {
 	__array(values, struct inner);
 } by_key SEC(".maps");
 
-SEC("tc") int there(struct __sk_buff *skb)
+static __always_inline int add(int key)
 {
-	int found = 0, zero = 0;
+	int zero = 0;
+	void *map = bpf_map_lookup_elem(&outer, &key);
+	__u64 *value = map ? bpf_map_lookup_elem(map, &zero) : 0;
 
-	for (int key = 0; key < 4; key++) {
-		void *map = bpf_map_lookup_elem(&outer, &key);
-		__u64 *value = map ? bpf_map_lookup_elem(map, &zero) : 0;
-
-		if (value) {
-			*value += key;
-			found |= 1 << key;
-		}
-	}
-	return found;
+	if (!value)
+		return 0;
+	*value += key;
+	return 1 << key;
 }
+
+SEC("tc") int there(struct __sk_buff *skb) { return add(0) | add(1) | add(2) | add(3); }
