@@ -476,9 +476,16 @@ def _parameters(btf: Btf, words: Sequence[int], _: bool) -> tuple[Member, ...]:
 
 def _variables(btf: Btf, words: Sequence[int], _: bool) -> tuple[Member, ...]:
     return tuple(
-        Member(btf.type(words[at]).name, words[at], offset=words[at + 1], size=words[at + 2])
+        Member(_name(btf, words[at]), words[at], offset=words[at + 1], size=words[at + 2])
         for at in range(0, len(words), 3)
     )
+
+
+def _name(btf: Btf, id: int) -> str:
+    """Return a type's name alone: a broken section may be one of its own variables."""
+    while btf.base and id < btf.first_id:
+        btf = btf.base
+    return btf.string(btf.words(id)[0]) if id else "void"
 
 
 #: What reads the members of a kind that has a size.

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from bpfasm.elf.object import Object
 
 _WIDTH = 110
+
+#: Names of the module that no class in it may take.
+_TAKEN = {"Any", "Buffer", "Embedded", "LoadedMap", "LoadedProgram", "Map", "Record"}
+
 _SEPARATORS = str.maketrans("[],", "   ")
 
 
@@ -58,6 +62,8 @@ class _Module:
         self.data, self.name, self.initial = data, name, initial
         self.object: Object = read_object(data, f"{name}.o")
         self.title = "".join(part.capitalize() for part in _identifier(name).split("_")) or "Object"
+        self.title += "Object" if self.title in _TAKEN or iskeyword(self.title) else ""
+        self.shown = _shown(f"{name}.o")
         elf = Elf(data)
         section = elf.section(".BTF")
         self.btf = Btf(elf.contents(section)) if section else None
@@ -71,7 +77,7 @@ class _Module:
         """Yield the lines of the module."""
         body = [*self._class()]
         classes = [line for lines in self.records.values() if lines for line in ["", "", *lines]]
-        yield f'"""The maps and programs of {self.name}.o, and its bytes. Made by ``bpfasm embed``, not to be edited.'
+        yield f'"""The maps and programs of {self.shown}, and its bytes. Made by ``bpfasm embed``, not to be edited.'
         yield ""
         yield f">>> with {self.title}() as obj:  # doctest: +SKIP"
         yield "...     obj.attach()"
@@ -99,7 +105,7 @@ class _Module:
     def _class(self) -> Iterator[str]:
         fields: dict[str, dict[str, str]] = {}
         yield f"class {self.title}(Embedded):"
-        yield f'    """{self.name}.o, loaded."""'
+        yield f'    """{self.shown}, loaded."""'
         for name, spec in self.object.maps.items():
             if isinstance(spec.value, Section):
                 continue
@@ -109,7 +115,7 @@ class _Module:
         for program in self.object.programs:
             manual = ", loaded only by ``load(obj[...])``" if program.name in self.object.manual else ""
             yield ""
-            yield f"    #: A program of the section {self.object.sections[program.name]}{manual}."
+            yield f"    #: A program of the section {_shown(self.object.sections[program.name])}{manual}."
             yield f"    {self._attribute(program.name)}: LoadedProgram"
         held: dict[str, str] = {}
         arguments = []
@@ -120,7 +126,7 @@ class _Module:
             attribute = self._attribute(variable.name)
             arguments.append(f"{attribute}: {annotation} = ...")
             yield ""
-            yield f"    #: A variable of {section}{', set when it is loaded' if variable.const else ''}."
+            yield f"    #: A variable of {_shown(section)}{', set when it is loaded' if variable.const else ''}."
             yield f"    {attribute}: {annotation}"
         yield ""
         if arguments:
@@ -133,7 +139,7 @@ class _Module:
             yield from (f"            {each}," for each in arguments)
             yield "        ) -> None: ..."
             yield ""
-        yield f'    _name = "{self.name}"'
+        yield f"    _name = {self.name!r}"
         if self.renamed:
             yield f"    _renamed = {self.renamed!r}"
         for name, content in self.initial.items():
@@ -143,7 +149,7 @@ class _Module:
             yield "    _fields = {"
             for name, each in given.items():
                 inner = ", ".join(f'"{field}": {text}' for field, text in each.items())
-                yield f'        "{name}": {{{inner}}},'
+                yield f"        {name!r}: {{{inner}}},"
             yield "    }"
         if held:
             yield f"    _records = {{{', '.join(f'{name!r}: {record}' for name, record in held.items())}}}"
@@ -153,7 +159,7 @@ class _Module:
 
     def _attribute(self, name: str) -> str:
         """Return what an attribute is called: as in the object, unless Python or its class has that name."""
-        attribute = _identifier(name)
+        attribute = _identifier(name) or "_"
         while iskeyword(attribute) or hasattr(Embedded, attribute) or attribute in ("loaded", *self.renamed):
             attribute += "_"
         if attribute.startswith("__"):
@@ -212,11 +218,11 @@ class _Module:
         """Return the name of the class that a struct becomes, None where no record has its layout."""
         btf = btf or self.btf
         assert btf is not None
-        while type.kind in (kinds.BTF_KIND_TYPEDEF, kinds.BTF_KIND_CONST, kinds.BTF_KIND_VOLATILE):
-            type = btf.type(type.type)
-        name = _identifier(type.name)
+        resolved = btf.resolve(type.id)
+        name, type = _identifier(type.name or resolved.name), resolved
         name = name if name[:1].isupper() else "".join(part.capitalize() for part in name.split("_"))
-        if type.kind != kinds.BTF_KIND_STRUCT or not name or name == self.title or hasattr(bpf, name):
+        taken = name in _TAKEN or name == self.title or iskeyword(name)
+        if type.kind != kinds.BTF_KIND_STRUCT or not name or taken:
             return None
         if name not in self.records:
             before = set(self.imports)
@@ -229,7 +235,7 @@ class _Module:
 
     def _fields(self, btf: Btf, type: BtfType, name: str) -> list[str] | None:
         """Return the lines of a record's class: each member at its offset, what is between them as padding."""
-        lines = [f"class {name}(Record):", f'    """``struct {type.name}`` of {self.name}.o."""', ""]
+        lines = [f"class {name}(Record):", f'    """``struct {_shown(type.name)}`` of {self.shown}."""', ""]
         end, align, pads = 0, 1, 0
         taken: set[str] = set()
 
@@ -250,7 +256,8 @@ class _Module:
                     return None
                 if offset > end:
                     pad(offset - end)
-                field = _identifier(member.name).lstrip("_") or f"member{len(taken)}"
+                field = _identifier(member.name).lstrip("_")
+                field = field if field and not field[0].isdigit() else f"member{field}"
                 while iskeyword(field) or hasattr(Record, field) or field in taken:
                     field += "_"
                 taken.add(field)
@@ -309,6 +316,11 @@ def _described(spec: MapSpec) -> str:
     """Return a line about a map."""
     kind = names(bpf, "bpf_map_type").get(spec.type, str(spec.type)).removeprefix("BPF_MAP_TYPE_")
     return f"A map: {kind}, max_entries={spec.max_entries}."
+
+
+def _shown(text: str) -> str:
+    """Return a name for a comment: an object may come from anybody, and says nothing in Python."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_./:+-@ ") else "?" for c in text)
 
 
 def _identifier(name: str) -> str:

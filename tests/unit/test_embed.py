@@ -1,6 +1,7 @@
 """Embedded objects: the module that is written carries the bytes and is right about the types."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -217,6 +218,34 @@ def test_handles_cannot_go_along(tmp_path, capfd):
     )
     assert cli.main(["embed", str(source)]) == 1
     assert "[object-initial]" in capfd.readouterr().err
+
+
+def test_an_object_says_nothing_in_python():
+    """Its names may be anything: they are shown, and never run."""
+    data = write_object(lone, *maps)
+    for old, new in ((b"\0loaded\0", b'\0"\n*\xff"]\0'), (b"\0hits\0", b"\0\n()#\0"), (b"\0Pair\0", b'\0""";\0')):
+        assert old in data
+        source = module(data.replace(old, new))
+        assert run(source)["SomeThing"].data() == data.replace(old, new)
+        assert '""";' not in source
+
+
+@pytest.mark.fuzz
+def test_any_bytes_give_a_module_or_our_error():
+    random.seed(8)
+    data = write_object(lone, *maps)
+    made = 0
+    for _ in range(int(os.environ.get("BPFASM_FUZZ_COUNT") or 150)):
+        broken = bytearray(data)
+        for _ in range(random.choice([1, 2, 4, 8])):
+            broken[random.randrange(len(data))] = random.choice([0, 1, 255, random.randrange(256)])
+        try:
+            source = module(bytes(broken))
+        except BpfasmError:
+            continue
+        compile(source, "made.py", "exec")
+        made += 1
+    assert made > 20
 
 
 def test_broken_objects_are_refused():
