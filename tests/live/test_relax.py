@@ -41,23 +41,22 @@ def gotol():
 @pytest.mark.parametrize("jump", [
     BPF_JMP_IMM(BPF_JEQ, R2, 3, "out"),
     BPF_JMP_IMM(BPF_JSET, R2, 3, "out"),
-    BPF_JMP_IMM(BPF_JSGT, R2, 2, "out"),
-], ids=["jeq", "jset", "jsgt"])  # fmt: skip
+], ids=["jeq", "jset"])  # fmt: skip
 @pytest.mark.parametrize("way", ["islands", "gotol"])
 def test_far_jumps_go_the_same_way(jump, way):
     if way == "gotol" and not gotol():
         with pytest.raises(bpf2.Refused):
-            bpf2.Prog(link(program(jump, 33_000), Target(gotol=True), relax=True).code, XDP)
+            bpf2.Prog(link(program(jump, 30_500), Target(gotol=True), relax=True).code, XDP)
         return
     target = Target(gotol=way == "gotol")
     near = link(program(jump, 100), target, relax=True)
     assert not any(isinstance(insn, Inserted) for insn in near.insns)
-    far = link(program(jump, 33_000), target, relax=True)
+    far = link(program(jump, 30_500), target, relax=True)
     assert any(isinstance(insn, Inserted) for insn in far.insns)
     with bpf2.Prog(near.code, XDP) as one, bpf2.Prog(far.code, XDP) as other:
         for byte in (0, 3, 4, 200):
             packet = bytes([byte]) + bytes(63)
             added = one.run(packet), other.run(packet)
-            # Where it is not jumped over, the far program adds 32,900 more.
-            assert added[1] - added[0] in (0, 32_900)
+            # Where it is not jumped over, the far program adds 30,400 more.
+            assert added[1] - added[0] in (0, 30_400)
             assert (added[1] == added[0]) == (added[0] < 1100 and added[0] != 107)
