@@ -212,10 +212,10 @@ def test_any_program_gets_an_answer():
 
 
 def test_a_long_program_is_done_in_bounded_steps():
-    """8,000 instructions, half of them conditions on a number that nobody knows."""
+    """3,000 instructions, half of them conditions on a number that nobody knows."""
     source = random.Random(1)
     body = [BPF_LDX_MEM(BPF_W, R2, R1, 0), BPF_MOV64_IMM(R0, 0)]
-    for _ in range(4_000):
+    for _ in range(1_500):
         body += [BPF_JMP_IMM(BPF_JEQ, R2, source.randrange(1 << 30), 1), BPF_ALU64_IMM(BPF_ADD, R0, 1)]
     assert rules([*body, BPF_EXIT_INSN()]) == []
 
