@@ -39,7 +39,7 @@ def session(multi):
         (kprobe_multi(FUNCTION), 1),
         (kprobe_multi("sys_getpriority", retprobe=True), 1),
         (kprobe_multi(pattern=FUNCTION.replace("getp", "?etp")), 1),  # and setpriority
-        (kprobe_multi(FUNCTION, "vfs_read"), 1),
+        (kprobe_multi(FUNCTION, "sys_setpriority"), 1),
         (kprobe_multi(FUNCTION, session=True), 2),
     ],
     ids=str,
