@@ -51,8 +51,24 @@ class IteratorLink(Link):
             return file.read()
 
 
+def _must_know_tasks(where: Iterator) -> None:
+    """Refuse what kernels before 6.1 pass over: they would go over all tasks."""
+    from bpfasm.errors import FeatureMissing
+    from bpfasm.syscall import system
+    from bpfasm.syscall.probe.vmlinux import vmlinux
+
+    if not vmlinux().names("BPF_TASK_ITER_TID"):
+        raise FeatureMissing(
+            f"{where} of one task: this kernel ({system.release()}) goes over all tasks only",
+            "it came with 6.1; leave tid, pid and pid_fd out, and let the program compare",
+            rule="iterator-target",
+        )
+
+
 def open_link(program: LoadedProgram, where: Iterator, mode: str = "auto") -> IteratorLink:
     """Attach an iterator's program; nothing runs until the link is read. Raises FeatureMissing, KernelError."""
+    if where.tid or where.pid or where.pid_fd:
+        _must_know_tasks(where)
     with cgroup_fd(where.cgroup) if where.cgroup != "" else nullcontext(0) as cgroup:
         given = {
             "map.map_fd": getattr(where.map, "fd", where.map) or 0,
@@ -80,7 +96,7 @@ def open_link(program: LoadedProgram, where: Iterator, mode: str = "auto") -> It
     if number in (EBADF, EINVAL) and where.target.endswith(("_elem", "_map")) and where.map is None:
         do = f'say which map: iterator("{where.target}", map=counts)'
     elif number in (EBADF, EINVAL):
-        do = "the target takes no such map, task or cgroup here: tasks (tid, pid) and cgroups came with 6.1"
+        do = "the target takes no such map or cgroup"
     elif number in (ENOENT, ESRCH):
         do = "there is no such task"
     raise not_attached(program, where, number, do)
