@@ -22,25 +22,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Each verb: the module and function that runs it, and what it is for.
+#: Each verb: the module and function that runs it, and what it is for. In groups: of programs as text and bytes, of what
+#: is in the kernel, of running and learning, and of this machine.
 VERBS = {
-    "asm": ("bpfasm.cli.asm", "asm", "turn macros or hex into bytes, hex, kernel text"),
+    "asm": ("bpfasm.cli.asm", "asm", "turn a program into bytes, hex, an object, text"),
+    "disasm": ("bpfasm.cli.asm", "disasm", "show a program as text in any syntax, in words, as a graph"),
+    "lint": ("bpfasm.cli.lint", "main", "find mistakes before any kernel is asked"),
+    "diff": ("bpfasm.cli.diff", "main", "compare two programs by instruction"),
     "embed": ("bpfasm.cli.embed", "main", "write a Python module that carries an object"),
-    "disasm": ("bpfasm.cli.asm", "disasm", "show bytes as the kernel's text, macros, JSON"),
+    "ref": ("bpfasm.cli.ref", "main", "explain a macro, instruction, helper, constant, errno"),
     "prog": ("bpfasm.cli.prog", "main", "list and dump the programs in the kernel"),
     "map": ("bpfasm.cli.map", "main", "list and dump the maps in the kernel"),
     "link": ("bpfasm.cli.link", "main", "list what is attached by links"),
-    "btf": ("bpfasm.cli.btf", "main", "list the BTF objects in the kernel"),
-    "lint": ("bpfasm.cli.lint", "main", "find mistakes before any kernel is asked"),
-    "diff": ("bpfasm.cli.diff", "main", "compare two programs by instruction"),
-    "ref": ("bpfasm.cli.ref", "main", "explain a macro, instruction, helper, constant, errno"),
-    "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
-    "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
-    "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),
+    "btf": ("bpfasm.cli.btf", "main", "show the kernel's types; list the BTF objects in it"),
     "features": ("bpfasm.cli.features", "main", "what this kernel has, found out by trying"),
+    "chowncount": ("bpfasm.cli.chowncount", "main", "count fchownat(2) calls in a real kernel"),
     "lab": ("bpfasm.cli.lab", "main", "run a command on another kernel, in QEMU"),
     "lesson": ("bpfasm.cli.lesson", "main", "learn: start, check"),
+    "doctor": ("bpfasm.cli.doctor", "main", "what runs here, what is missing, how to get it"),
+    "clean": ("bpfasm.cli.clean", "main", "remove what killed processes left"),
 }
+
+#: The first verb of each group but the first.
+_BEGIN = ("prog", "chowncount", "doctor")
 
 #: The first class that fits decides.
 STATUS: tuple[tuple[type[BpfasmError], int], ...] = (
@@ -106,7 +110,7 @@ def _verb(words: list[str]) -> int:
 
 def usage() -> str:
     """Return the list of verbs."""
-    verbs = "\n".join(f"  {verb:<11} {what}" for verb, (_, _, what) in VERBS.items())
+    verbs = "\n".join(f"{chr(10) * (verb in _BEGIN)}  {verb:<11} {what}" for verb, (_, _, what) in VERBS.items())
     return (
         "bpfasm: raw-instruction eBPF, from a macro to a number on the screen\n\n"
         "  bpfasm chowncount --timeout 5\n"
