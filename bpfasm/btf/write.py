@@ -75,7 +75,7 @@ class Writer:
         return self.add(uapi.BTF_KIND_STRUCT, name, size, b"".join(rest), count=len(rest))
 
     def add_composite(self, kind: int, name: str, size: int, members: Iterable[tuple[str, int, int, int]]) -> int:
-        """Add a struct or union (BTF_KIND_*); members are (name, type, offset in bits, bits of a bit field or 0)."""
+        """Add a struct or union (BTF_KIND_*); its members are (name, type, offset in bits, bits of a field or 0)."""
         rows = list(members)
         flag = any(bits for *_, bits in rows)  # with it, an offset has 24 bits, and the width the 8 above
         rest = [self.words(self.string(member), type, bits << 24 | offset) for member, type, offset, bits in rows]
