@@ -4,7 +4,7 @@
 >>> from bpfasm.btf.write import Writer
 >>> types = Writer()
 >>> pair = types.add_struct("pair", 8, [("first", types.add_int("int", 4), 0), ("second", 1, 32)])
->>> print("\\n".join(c_lines(Btf(types.to_bytes()), pair)))
+>>> print("\\n".join(c_lines(Btf(types.to_bytes()), pair)).expandtabs())
 struct pair {
         int first;                                       /*      0   4 */
         int second;                                      /*      4   4 */

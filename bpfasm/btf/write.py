@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: struct btf_header as every kernel takes it: its format and its bytes; the words after these came with Linux 7.
 _HEADER, _HEADER_SIZE = "HBB5I", 24
+_WORD_BYTES = 4
 
 
 class Writer:
@@ -72,6 +73,51 @@ class Writer:
         """Add a struct; its members are (name, type, offset in bits)."""
         rest = [self.words(self.string(member), type, offset) for member, type, offset in members]
         return self.add(uapi.BTF_KIND_STRUCT, name, size, b"".join(rest), count=len(rest))
+
+    def add_composite(self, kind: int, name: str, size: int, members: Iterable[tuple[str, int, int, int]]) -> int:
+        """Add a struct or union (BTF_KIND_*); its members are (name, type, offset in bits, bits of a field or 0)."""
+        rows = list(members)
+        flag = any(bits for *_, bits in rows)  # with it, an offset has 24 bits, and the width the 8 above
+        rest = [self.words(self.string(member), type, bits << 24 | offset) for member, type, offset, bits in rows]
+        return self.add(kind, name, size, b"".join(rest), count=len(rest), flag=flag)
+
+    def add_enum(self, name: str, values: dict[str, int], size: int = 4) -> int:
+        """Add an enum; one with values below 0 is signed, one of 8 bytes a BTF_KIND_ENUM64 (6.0)."""
+        signed = any(value < 0 for value in values.values())
+        kind, rest = (uapi.BTF_KIND_ENUM64, b"") if size > _WORD_BYTES else (uapi.BTF_KIND_ENUM, b"")
+        for called, value in values.items():
+            low, high = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
+            rest += self.words(self.string(called), low, *((high,) if kind == uapi.BTF_KIND_ENUM64 else ()))
+        return self.add(kind, name, size, rest, count=len(values), flag=signed)
+
+    def add_pointer(self, type: int = 0) -> int:
+        """Add a pointer to a type, to void for 0."""
+        return self.add(uapi.BTF_KIND_PTR, third=type)
+
+    def add_name(self, kind: int, type: int, name: str = "") -> int:
+        """Add another name for a type, or a word before it: a BTF_KIND_TYPEDEF, _CONST, _VOLATILE, _TYPE_TAG ..."""
+        return self.add(kind, name, type)
+
+    def add_forward(self, name: str, *, union: bool = False) -> int:
+        """Add a struct or union that is declared and no more."""
+        return self.add(uapi.BTF_KIND_FWD, name, flag=union)
+
+    def add_prototype(self, returns: int, parameters: Iterable[tuple[str, int]] = ()) -> int:
+        """Add the type of a function; its parameters are (name, type), the last one ("", 0) where more may follow."""
+        rest = [self.words(self.string(name), type) for name, type in parameters]
+        return self.add(uapi.BTF_KIND_FUNC_PROTO, third=returns, rest=b"".join(rest), count=len(rest))
+
+    def add_function(self, name: str, prototype: int, linkage: int = uapi.BTF_FUNC_STATIC) -> int:
+        """Add a function: BTF_FUNC_STATIC, BTF_FUNC_GLOBAL or BTF_FUNC_EXTERN."""
+        return self.add(uapi.BTF_KIND_FUNC, name, prototype, count=linkage)
+
+    def add_float(self, name: str, size: int) -> int:
+        """Add a floating-point number (5.13)."""
+        return self.add(uapi.BTF_KIND_FLOAT, name, size)
+
+    def add_tag(self, text: str, type: int, component: int = -1) -> int:
+        """Add a note to a declaration, or to one of its members or parameters (5.16)."""
+        return self.add(uapi.BTF_KIND_DECL_TAG, text, type, self.words(component & 0xFFFFFFFF))
 
     def add_var(self, name: str, type: int) -> int:
         """Add a variable that other objects see."""

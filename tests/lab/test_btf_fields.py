@@ -17,8 +17,8 @@ from bpfasm.uapi import bpf
 
 pytestmark = pytest.mark.boots
 
-STRUCTS = ["task_struct", "sock", "file", "request", "mount", "sk_buff", "inode", "mm_struct", "tcp_sock", "bio", "cred",
-           "net_device", "dentry", "signal_struct", "perf_event", "bpf_prog"]  # fmt: skip
+STRUCTS = ["task_struct", "sock", "file", "request", "mount", "sk_buff", "inode", "mm_struct", "tcp_sock", "bio",
+           "cred", "net_device", "dentry", "signal_struct", "perf_event", "bpf_prog"]  # fmt: skip
 
 #: Fields of each struct.
 EACH = 30

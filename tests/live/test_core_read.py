@@ -85,8 +85,9 @@ def test_sizes_and_values():
 def test_what_a_chain_cannot_be():
     name = field("task_struct", "comm")
     for wrong in (
-        lambda: core_read(-8, R6), lambda: core_read(-8, R6, name.size), lambda: core_read(-4, R6, name, name, size=4),
-        lambda: core_read(-8, "R6", name), lambda: core_read_bits(R6, 5, to=-8), lambda: core_read(-8, R6, "comm"),
+        lambda: core_read(-8, R6), lambda: core_read(-8, R6, name.size), lambda: core_read(-8, R6, "comm"),
+        lambda: core_read(-4, R6, name, name, size=4), lambda: core_read(-8, "R6", name),
+        lambda: core_read_bits(R6, 5, to=-8),
     ):  # fmt: skip
         with pytest.raises(OperandError) as caught:
             wrong()

@@ -1,6 +1,7 @@
 """Types as text: in C, with the place of each member, and as a Record; what a target has instead."""
 
 import json
+import os
 import random
 import struct
 from pathlib import Path
@@ -177,12 +178,17 @@ def test_types_in_an_elf_file():
             btf_of(whole[:end])
 
 
+#: Blobs that are changed and shown; ./run fuzz wants more.
+MUTANTS = int(os.environ.get("BPFASM_FUZZ_COUNT", "150"))
+
+
+@pytest.mark.fuzz
 def test_any_bytes_are_shown_or_refused():
     """Every view of a blob whose bytes were changed ends, with text or with an error of ours."""
     choose = random.Random(11)
     shown = refused = 0
     source = bytes(KERNEL.data)
-    for _ in range(150):
+    for _ in range(MUTANTS):
         data = bytearray(source)
         for _ in range(choose.randrange(1, 4)):
             data[choose.randrange(24, len(data))] = choose.choice((0, 1, 4, 0x7F, 0x80, 0xFF, choose.randrange(256)))
