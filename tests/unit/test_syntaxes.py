@@ -461,3 +461,10 @@ def test_lines_have_an_end(monkeypatch):
     with pytest.raises(BpfasmError) as caught:
         detect.read("exit\n" * 4, "f", "kernel")
     assert caught.value.rule == "text-size"
+
+
+def test_a_zero_in_a_line_is_no_number():
+    assert read("r1 = -128", "llvm") == [BPF_MOV64_IMM(R1, -128)]
+    with pytest.raises(BpfasmError) as caught:
+        read("exit\nr\x00 = -128", "llvm")
+    assert caught.value.source == ("f", 2)

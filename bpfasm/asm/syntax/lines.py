@@ -273,7 +273,8 @@ def read(
     ``objects`` are maps and variables by name, where the caller has them; a name that is not there stands for itself,
     as something that load() cannot make. Raises DecodeError with the line and column, LabelError.
     """
-    reader = _Reader(text.replace("\r", ""), file, DIALECTS[syntax], objects)
+    # A zero is what sets the pieces of a line's shape apart.
+    reader = _Reader(text.replace("\r", "").replace("\0", "\ufffd"), file, DIALECTS[syntax], objects)
     if len(reader.lines) > MAX_LINES:
         raise DecodeError(
             f"{len(reader.lines)} lines are more than a program has",
