@@ -22,8 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: Each verb: the module and function that runs it, and what it is for. In groups: programs as text and bytes, what is in
-#: the kernel, running and learning, this machine.
+#: Each verb: the module and function that runs it, and what it is for. In groups: programs as text and bytes, what is
+#: in the kernel, running and learning, this machine.
 VERBS = {
     "asm": ("bpfasm.cli.asm", "asm", "turn a program into bytes, hex, an object, text"),
     "disasm": ("bpfasm.cli.asm", "disasm", "show a program as text in any syntax, in words, as a graph"),

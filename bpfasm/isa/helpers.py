@@ -1,8 +1,8 @@
 """The helper functions: one row each, with number, prototype, first kernel, license, and what it does.
 
 Numbers and prototypes are those of the header (``bpfasm.uapi``). The rest is this page's: a helper's release follows
-from its number, since they are given out in order; ``gpl`` is what the kernel's own table of the helper says, which
-the live tests ask every kernel for.
+from its number, since they are given out in order; ``gpl`` is what the kernel's own table of the helper says
+(``struct bpf_func_proto``).
 """
 
 from __future__ import annotations
