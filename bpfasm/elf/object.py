@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.asm.attach import kprobe, kretprobe, raw_tracepoint
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
 from bpfasm.asm.maps import NAME_MAX, MapSpec
@@ -21,10 +20,11 @@ from bpfasm.elf.ext import read_ext
 from bpfasm.elf.image import Image, image_map, is_data, variables
 from bpfasm.elf.layout import R_BPF_64_ABS32, R_BPF_64_NODYLD32
 from bpfasm.elf.maps import Declared, declared_by_numbers, declared_by_types, fill
+from bpfasm.elf.place_of import place_of
 from bpfasm.elf.read import Elf
 from bpfasm.elf.types import MapTypes, ObjectTypes
 from bpfasm.elf.types_to_load import loadable
-from bpfasm.errors import BpfasmError, DecodeError
+from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, Insn
 from bpfasm.uapi import bpf, btf as kinds, elf, elf_em
 from bpfasm.value import Value
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from bpfasm.asm.attach import Kprobe, RawTracepoint
     from bpfasm.elf.code import Function
     from bpfasm.elf.read import Section, Symbol
-    from bpfasm.elf.sections import SectionName
 
 
 class Object(Value):
@@ -268,7 +266,7 @@ class _Reader:
         member = structs.get((function.section, function.start), "")
         fields: dict[str, Any] = {}
         if row is not None:
-            fields = {"expected_attach_type": row.attach_type, "flags": row.flags, "attach": _attach(row, target)}
+            fields = {"expected_attach_type": row.attach_type, "flags": row.flags, "attach": place_of(row, target)}
             if row.type == bpf.BPF_PROG_TYPE_STRUCT_OPS:
                 fields["attach_btf"] = member or 0
             elif row.target == sections.BTF:
@@ -339,23 +337,6 @@ class _Reader:
     def _version(self) -> int:
         section = self.file.section("version")
         return int.from_bytes(self.file.contents(section)[:4], self.file.order) if section else 0
-
-
-def _attach(row: SectionName, target: str) -> Kprobe | RawTracepoint | None:
-    """Return where a program is to be attached, None where its section does not say, or says more than we can."""
-    try:
-        if row.target == sections.FUNCTION and target:
-            symbol, _, offset = target.partition("+")
-            if row.returns:
-                return kretprobe(symbol)
-            return kprobe(symbol, offset=int(offset or "0", 0))
-        if row.target == sections.SYSCALL and target:
-            return kretprobe(syscall=target) if row.returns else kprobe(syscall=target)
-        if row.target == sections.RAW_TRACEPOINT and target:
-            return raw_tracepoint(target)
-    except (BpfasmError, ValueError):
-        pass
-    return None
 
 
 def _in_btf(target: str) -> str | int:
