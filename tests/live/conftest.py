@@ -60,19 +60,30 @@ LINTED = 4000
 
 @pytest.fixture(autouse=True)
 def silent_lint(monkeypatch):
-    """Whatever a test has the kernel accept, lint has no error in."""
-    loading = sys.modules["bpfasm.kernel.load"]
-    load_program, wrong = loading.load_program, []
+    """Whatever a test has the kernel accept, lint has no error in.
 
-    def watched(assembled, *arguments, **options):
-        loaded = load_program(assembled, *arguments, **options)
-        if len(assembled.insns) <= LINTED:
-            wrong.extend(each for each in lint(assembled.program) if each.severity == "error")
-        return loaded
+    Not in the lab's guests: they load the same programs, and linting them there takes long.
+    """
+    if "rdinit=/lab/" in (system.read("/proc/cmdline") or ""):
+        yield
+        return
+    loading = sys.modules["bpfasm.kernel.programs"]
+    verify, link, linked, accepted = loading.verify, loading.link, [], []
 
-    monkeypatch.setattr(loading, "load_program", watched)
+    def linking(*arguments, **options):
+        linked[:] = [link(*arguments, **options)]
+        return linked[0]
+
+    def verifying(*arguments, **options):
+        verdict = verify(*arguments, **options)
+        if verdict.fd is not None:
+            accepted.extend(each.program for each in linked if len(each.insns) <= LINTED)
+        return verdict
+
+    monkeypatch.setattr(loading, "link", linking)
+    monkeypatch.setattr(loading, "verify", verifying)
     yield
-    assert wrong == []
+    assert [each for program in accepted for each in lint(program) if each.severity == "error"] == []
 
 
 @pytest.fixture
