@@ -36,15 +36,20 @@ def program(filler):
 
 
 def gotol():
-    return tuple(map(int, bpf2.running_series().split("."))) >= (6, 6)
+    """Tell whether this kernel takes a gotol: from 6.6 on it has to, and Debian's 6.1 does."""
+    code = link(Program("far", XDP, [BPF_MOV64_IMM(R0, 0), BPF_JMP32_A(0), BPF_EXIT_INSN()])).code
+    try:
+        with bpf2.Prog(code, XDP):
+            return True
+    except bpf2.Refused:
+        assert tuple(map(int, bpf2.running_series().split("."))) < (6, 6)
+        return False
 
 
 @pytest.mark.parametrize("way", ["islands", "gotol"])
 def test_far_jumps_go_the_same_way(way):
     if way == "gotol" and not gotol():
-        with pytest.raises(bpf2.Refused):
-            bpf2.Prog(link(Program("far", XDP, [BPF_MOV64_IMM(R0, 0), BPF_JMP32_A(0), BPF_EXIT_INSN()])).code, XDP)
-        return
+        pytest.skip("gotol came with Linux 6.6")
     target = Target(gotol=way == "gotol")
     near, far = (link(program(filler), target, relax=True) for filler in (100, 30_500))
     assert not any(isinstance(insn, Inserted) for insn in near.insns)
