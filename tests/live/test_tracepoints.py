@@ -57,7 +57,7 @@ def test_a_link_tells_where_it_is(links):
         (link,) = obj.attach()
         info = link.info()
         assert (info.kind, info.prog_id) == ("perf_event", obj[program].info().id)
-        if info.details:  # from 6.6 on
+        if info.details["type"]:  # told since 6.6
             assert info.details["tp_name"] == "sys_enter_getpriority"
         assert link.missed() is None
         with KernelLink.from_id(info.id) as again:
