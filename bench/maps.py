@@ -145,7 +145,7 @@ def in_bcc(values: dict[int, int]) -> dict[str, Callable[[], Any]]:
     return {
         "BCC, table[key]": lookups,
         "BCC, table[key] = value": updates,
-        "BCC, items_lookup_batch() to a dict": lambda: {k.value: v.value for k, v in table.items_lookup_batch()},
+        "BCC, items_lookup_batch() to a dict": lambda: dict(table.items_lookup_batch()),
         "BCC, items() to a dict": lambda: {k.value: v.value for k, v in table.items()},
     }
 
