@@ -264,8 +264,8 @@ def test_the_timeout_ends_a_guest_that_hangs():
             while 1: pass
         """
         out = io.BytesIO()
-        assert guest.run(["python3", "-c", program], timeout=2, stdout=out) == 124
-        assert time.monotonic() - started < 6
+        assert guest.run(["python3", "-c", program], timeout=15, stdout=out) == 124
+        assert time.monotonic() - started < 60
         assert out.getvalue() == b"on\n"
         assert gone(guest.pid)
         with pytest.raises(LabError, match="is over") as error:
