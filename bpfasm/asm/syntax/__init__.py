@@ -11,14 +11,11 @@ from __future__ import annotations
 
 from operator import itemgetter
 
-from bpfasm.asm.symbols import Symbol
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from bpfasm.isa.form import Form
     from bpfasm.isa.insn import Insn
 
     #: What a role of a template is printed with: a ``%`` format and, where it is not a plain field, a function.
@@ -54,42 +51,3 @@ def printer(template: str, roles: Roles) -> Callable[[Insn], str]:
         return lambda insn: text % getter(insn)
     parts = [itemgetter(take) if isinstance(take, int) else take for take in takes]
     return lambda insn: text % tuple([part(insn) for part in parts])
-
-
-def symbolic(
-    insn: Insn,
-    form: Form,
-    template: str,
-    roles: Roles,
-    known: dict[str, Callable[[Insn], str]],
-    shown: Callable[[Any], str],
-) -> str:
-    """Return an instruction that has operands without a number yet: those of a target's types by their names.
-
-    What is symbolic in another way than a syntax can say (a label, a map in a raw instruction) is :func:`data`.
-    """
-    if form.name not in known:
-        named: Roles = {role: ("%s", _naming(*spec, shown)) for role, spec in roles.items()}
-        known[form.name] = printer(template, named)
-    try:
-        return known[form.name](insn)
-    except TypeError:
-        prefix = template[:5] if template.startswith("(") else ""
-        return f"{prefix}{data(insn)}"
-
-
-def _naming(spec: str, take: int | Callable[[Insn], Any], shown: Callable[[Any], str]) -> Callable[[Insn], str]:
-    """Return what prints a role: a number by its format, an operand by its name with the format's sign."""
-    get = itemgetter(take) if isinstance(take, int) else take
-
-    def text(insn: Insn) -> str:
-        try:
-            value = get(insn)
-            return str(spec % value)
-        except TypeError:
-            value = insn[take] if isinstance(take, int) else insn.imm
-            if not (isinstance(value, Symbol) and value.numeric):
-                raise
-            return f"{'+' if '+' in spec else ''}{shown(value)}"
-
-    return text

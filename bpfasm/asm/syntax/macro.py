@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Subprog
-from bpfasm.asm.symbols import Label, Mark, label_text
-from bpfasm.asm.syntax import data, printer, symbolic
+from bpfasm.asm.symbols import Label, Mark, Symbol, label_text
+from bpfasm.asm.syntax import data, printer
 from bpfasm.asm.variables import Global
 from bpfasm.isa.match import form_of
 from bpfasm.uapi import bpf, names
@@ -86,10 +88,40 @@ def text(insn: Insn, form: Form | None) -> str:
         return text(insn, form)
     except TypeError:
         # What is not linked has no number yet.
-        return symbolic(insn, form, form.macro, ROLES, _symbolic, repr)
+        return _by_name(insn, form)
     except ValueError:
         # A number that no fd has is none that BPF_LD_MAP_FD takes.
         return data(insn)
+
+
+def _by_name(insn: Insn, form: Form) -> str:
+    """Return the call of an instruction with operands that have no number yet: those of a target's types by name.
+
+    What is symbolic in another way than a macro can say (a map in a raw instruction) is :func:`data`.
+    """
+    if form.name not in _symbolic:
+        named: Roles = {role: ("%s", _naming(*spec)) for role, spec in ROLES.items()}
+        _symbolic[form.name] = printer(form.macro, named)
+    try:
+        return _symbolic[form.name](insn)
+    except TypeError:
+        return data(insn)
+
+
+def _naming(spec: str, take: int | Callable[[Insn], Any]) -> Callable[[Insn], str]:
+    """Return what prints a role: a number by its format, an operand as it is written."""
+    get = itemgetter(take) if isinstance(take, int) else take
+
+    def text(insn: Insn) -> str:
+        try:
+            return str(spec % get(insn))
+        except TypeError:
+            value = insn[take] if isinstance(take, int) else insn.imm
+            if not (isinstance(value, Symbol) and value.numeric):
+                raise
+            return repr(value)
+
+    return text
 
 
 def one(call: str, where: Source) -> Insn:
