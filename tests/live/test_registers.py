@@ -45,7 +45,7 @@ def refused(insns):
         with Prog(encode(insns), type=SCHED_CLS):
             return False
     except Refused as error:
-        assert "!read_ok" in str(error), error.log
+        assert "!read_ok" in error.log, error.log
         return True
 
 

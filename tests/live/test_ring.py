@@ -470,14 +470,20 @@ def test_a_signal_handler_may_read(ring):
     """Whatever the reader is doing at that moment: no event twice, none lost, no deadlock."""
     program, reader = ring
     seen = []
-    before = signal.signal(signal.SIGALRM, lambda *_: seen.extend(reader.drain()))
+
+    def handler(*_):
+        seen.extend(reader.drain())
+        signal.setitimer(signal.ITIMER_REAL, 0.001)  # only now: where all is slow, handlers would pile up
+
+    before = signal.signal(signal.SIGALRM, handler)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
         for start in range(0, 20_000, 50):
             produce(program, start, 50)
             seen += reader.batch(30, timeout=0)
             seen += reader.batch(30, timeout=0)
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)  # first of all, since the handler sets the timer
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     seen += reader.drain()

@@ -280,11 +280,12 @@ def test_what_python_raises_in_a_handler_ends_the_run(loaded):
     def stop(*_):
         raise KeyboardInterrupt
 
+    program = loaded([BPF_MOV64_IMM(R0, 0), EXIT])
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
         with pytest.raises(KeyboardInterrupt):
-            loaded([BPF_MOV64_IMM(R0, 0), EXIT]).test_run(PACKET, repeat=1 << 30)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            program.test_run(PACKET, repeat=1 << 30)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

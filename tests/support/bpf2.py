@@ -84,7 +84,8 @@ class Refused(Exception):
 
     def __init__(self, errno, log):
         closing = ("processed", "verification time", "stack ")
-        words = [line for line in log.splitlines() if not line.startswith(closing)]
+        said = log.partition("\nVerification failed: ")[0]  # 7.3 adds a report
+        words = [line for line in said.splitlines() if line and not line.startswith(closing)]
         super().__init__(f"{os.strerror(errno)}: {words[-1] if words else 'no log'}")
         self.errno, self.log = errno, log
 

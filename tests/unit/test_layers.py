@@ -25,9 +25,8 @@ SAME_LEVEL = {
     ("asm", "btf"),
     ("elf", "asm"),
     ("elf", "btf"),
+    ("syscall", "vlog"),
     ("__main__", "cli"),
-    ("elf", "asm"),
-    ("elf", "btf"),
     ("testing", "place"),
 }
 

@@ -58,18 +58,17 @@ class Tried(Value):
 
     @property
     def complaint(self) -> str:
-        """The last line of the log that says something; empty where there is no log."""
-        said = [line for line in self.log.splitlines() if line and not line.startswith(_CLOSING)]
-        return said[-1].strip() if said and self.errno else ""
+        """What the verifier says is wrong, without the report that 7.3 adds; empty where there is no log."""
+        if not (self.errno and self.log):
+            return ""
+        from bpfasm.vlog.last import last  # imports re, which what was not refused does not need
+
+        return "; ".join(last(self.log).error)
 
     @property
     def not_permitted(self) -> bool:
         """Whether it was refused to this process, rather than to everybody."""
         return self.errno == EPERM or (self.errno == EACCES and not self.log)
-
-
-#: How the lines begin that the verifier ends a log with, whatever it found.
-_CLOSING = ("processed ", "verification time", "stack depth", "insns ")
 
 
 def judge(tried: Tried, *, there: tuple[int, ...] = (), absent: tuple[int, ...] = (), reason: str = "") -> Answer:

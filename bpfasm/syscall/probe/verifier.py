@@ -144,7 +144,7 @@ def kfunc(*names: str) -> Answer:
         if tried.errno and not tried.log:
             withheld = withheld or (tried if tried.not_permitted else None)
             continue  # no program of this type at all
-        if not any(words in tried.log for words in _NOT_CALLED):
+        if not any(words in tried.complaint for words in _NOT_CALLED):
             return yes(tried.words)
         refused = tried
     if withheld:
