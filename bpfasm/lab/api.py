@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.lab.errand import Sink
+    from bpfasm.lab.image import Maker
     from bpfasm.lab.pool import Progress
 
 #: Python packages that go along when this Python has them.
@@ -33,6 +34,7 @@ def boot(
     kernel: Kernel | str | None = None,
     *,
     copy: Iterable[Path] = (),
+    made: Maker | None = None,
     packages: tuple[str, ...] = PACKAGES,
     modules: Iterable[str] = (),
     disk: bool | None = None,
@@ -57,7 +59,7 @@ def boot(
     assert found.tree is not None
     trees = [userland(arch, progress=progress) for arch in bundle.userlands(wanted)]
     runs = python.below(*trees) if trees else python.here()
-    parts = image.parts(found.tree, more_modules=modules, packages=packages, copy=copy, runs=runs)
+    parts = image.parts(found.tree, more_modules=modules, packages=packages, copy=copy, made=made, runs=runs)
 
     def begin(accel: str, seconds: float) -> Guest:
         way = start.warm if accel == "tcg" and not fresh else start.cold
@@ -110,6 +112,7 @@ def run(
     - ``stdout``, ``stderr``: what takes the bytes as they come; this process's own by default.
     - ``rw``: folders to have in the guest at the paths they have here; what the command does in them comes back.
     - ``copy``: files and folders to have in the guest at the paths they have here.
+    - ``made``: a function that is given the guest's Python, and returns files by path: what depends on it.
     - ``packages``: Python packages to take along, with what they require.
     - ``modules``: kernel modules to have in the guest beside the usual ones; the kernel loads one when it is used.
     - ``disk``: whether the guest has its disk, an empty ext4 at /mnt/disk; by default where mkfs.ext4 is here.

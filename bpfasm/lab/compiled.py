@@ -30,7 +30,7 @@ def code(sources: Mapping[Path, bytes], runs: Python) -> dict[Path, bytes]:
     if runs.ours:
         made = {path: pyc(path, data, _kept(path) if runs.native else b"") for path, data in sources.items()}
     else:
-        made = _by(runs.compiler, sources) if runs.compiler else {}
+        made = elsewhere(runs.compiler, Path(__file__), sources) if runs.compiler else {}
     return {path: data for path, data in made.items() if data}
 
 
@@ -54,10 +54,16 @@ def _kept(path: Path) -> bytes:
     return made[16:] if made[:16] == fresh + (state.st_size & 0xFFFFFFFF).to_bytes(4, "little") else b""
 
 
-def _by(compiler: tuple[str, ...], sources: Mapping[Path, bytes]) -> dict[Path, bytes]:
-    """Have another Python compile; say so when it cannot, since the guest is slower for it."""
+def elsewhere(
+    compiler: tuple[str, ...], script: Path, sources: Mapping[Path, bytes], *words: str
+) -> dict[Path, bytes]:
+    """Have another Python run a script that compiles, this one or its like; say so when it cannot.
+
+    The guest is slower for it. The script takes a marshalled dict of paths and sources, and gives paths and code.
+    """
     given = marshal.dumps({str(path): data for path, data in sources.items()}, _MARSHAL)
-    done = subprocess.run([*compiler, "-I", "-S", "-B", __file__], input=given, capture_output=True, check=False)
+    argv = [*compiler, "-I", "-S", "-B", str(script), *words]
+    done = subprocess.run(argv, input=given, capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         print(f"lab: the guest compiles what it imports: {said or compiler[-1]}", file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from types import MappingProxyType
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, compiled, modules, python
@@ -29,12 +30,14 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import Distribution
     from typing import BinaryIO
 
     from bpfasm.lab.matrix import Tree
     from bpfasm.lab.python import Python
+
+    Maker = Callable[[Python], Mapping[Path, bytes]]
 
 #: The folder of the guest's own files.
 LAB = "/lab"
@@ -83,9 +86,13 @@ def parts(
     more_modules: Iterable[str] = (),
     packages: Iterable[str] = (),
     copy: Iterable[Path] = (),
+    made: Maker | None = None,
     runs: Python | None = None,
 ) -> Parts:
-    """Return the parts of a guest's file system, built where needed; ``runs`` is its Python, by default this one."""
+    """Return the parts of a guest's file system, built where needed; ``runs`` is its Python, by default this one.
+
+    ``made`` makes further files for that Python.
+    """
     runs = runs or python.here()
     installed = fitting(distributions(packages), runs)
     return Parts(
@@ -96,7 +103,7 @@ def parts(
             *kernel_modules(tree, more_modules, runs.top),
         ),
         project(runs),
-        copies(copy),
+        copies(copy, made(runs) if made else {}),
     )
 
 
@@ -206,8 +213,9 @@ def project(runs: Python) -> Path:
 
     def build(cpio: CpioWriter) -> None:
         files = Files(cpio)
-        # pytest compiles tests its own way; the rest starts faster when it comes compiled.
-        sources = [path for path in found if path.suffix == ".py" and "tests" not in path.relative_to(top).parts]
+        # What starts faster when it comes compiled: all but tests, of which pytest has code of its own.
+        own = ("test_", "conftest.")
+        sources = [path for path in found if path.suffix == ".py" and not path.name.startswith(own)]
         code = compiled.code({path: contents[path] for path in sources}, runs)
         for path, data in contents.items():
             files.file(path, data)
@@ -227,10 +235,10 @@ def project_root() -> Path:
     return Path(__file__).resolve().parent.parent.parent
 
 
-def copies(wanted: Iterable[Path]) -> bytes:
-    """Return an archive of these files and folders at the paths they have here; b"" for none."""
+def copies(wanted: Iterable[Path], made: Mapping[Path, bytes] = MappingProxyType({})) -> bytes:
+    """Return an archive of files and folders at the paths they have here, and of files ``made``; b"" for none."""
     absolute = [Path(os.path.abspath(path)) for path in wanted]
-    if not absolute:
+    if not (absolute or made):
         return b""
     out = _Bytes()
     cpio = CpioWriter(out)
@@ -242,6 +250,8 @@ def copies(wanted: Iterable[Path]) -> bytes:
             )
         for file in walk(path):
             files.copy(file)
+    for path, data in made.items():
+        cpio.file(str(files.reach(path)), data)
     cpio.close()
     return b"".join(out.chunks)
 

@@ -38,6 +38,9 @@ _OURS = {
     "pastebin", "override_ini", "pythonwarnings", "capture", "importmode", "assertmode",
 }  # fmt: skip
 
+#: Where pytest's loader of modules with rewritten assertions is from.
+_REWRITER = "_pytest.assertion.rewrite"
+
 
 class Guests:
     """The plugin that is there when ``--on`` names a kernel of the lab."""
@@ -119,6 +122,7 @@ class Guests:
             "timeout": float(self.config.getini("lab_timeout")),
             "packages": self.config.getini("lab_packages"),
             "copy": [str(path) for path in self._copied()],
+            "rewritten": [str(path) for path in self._rewritten()],
             "show": self.config.getoption("capture") == "no",
             "worker": self._for_worker(),
         }
@@ -140,6 +144,12 @@ class Guests:
         if named:
             return named
         return [] if self.config.rootpath == project_root() else [self.config.rootpath]
+
+    def _rewritten(self) -> list[Path]:
+        """Return the sources that pytest has compiled its own way, of those that guests get."""
+        specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+        found = [Path(spec.origin) for spec in specs if spec and type(spec.loader).__module__ == _REWRITER]
+        return [path for path in found if any(map(path.is_relative_to, (project_root(), *self._copied())))]
 
     def _for_worker(self) -> dict[str, object]:
         """Return what makes a test run, and read, in a guest as it does here."""

@@ -26,11 +26,13 @@ import sys
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from bpfasm import lab
 from bpfasm.errors import LabError
 from bpfasm.lab.parallel import Pool
+from bpfasm.testing import rewritten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ class Run:
                 progress=_silent,
                 packages=("pytest", *self.job["packages"]),
                 copy=[Path(path) for path in self.job["copy"]],
+                made=partial(rewritten.files, [Path(path) for path in self.job["rewritten"]]),
             ) as guest:
                 booted = True
                 self.post(up=guest.release)

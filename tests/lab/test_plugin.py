@@ -100,12 +100,18 @@ def test_subtests(subtests):
 #: Tests that end more than themselves; those between them run all the same.
 BREAKS = """
 import os, signal
+from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.lab
 
 def test_is_on_the_kernel(lab_kernel):
     assert os.uname().release.startswith(lab_kernel + ".")
+
+def test_comes_compiled():
+    from _pytest.assertion.rewrite import PYC_TAIL, get_cache_dir
+    path = Path(__file__)
+    assert (get_cache_dir(path) / (path.stem + PYC_TAIL)).stat().st_mtime == 0  # an archive's, not made here
 
 def test_panics():
     print("said before")
@@ -217,6 +223,7 @@ def test_a_test_that_ends_its_guest_has_failed_and_the_others_run(suite):
     outcomes = dict(re.findall(rf"^test_it.py::(\w+)\[{version}\] (\w+)", done.stdout.str(), flags=re.M))
     assert outcomes == {
         "test_is_on_the_kernel": "PASSED",
+        "test_comes_compiled": "PASSED",
         "test_panics": "FAILED",
         "test_after_the_panic": "PASSED",
         "test_hangs": "FAILED",
