@@ -3,8 +3,11 @@
 import gc
 import os
 import signal
+from types import ModuleType
 
 import pytest
+
+from bpfasm import asm
 
 FDS = "/proc/self/fd"
 
@@ -18,6 +21,32 @@ def pytest_addoption(pluginmanager):
 def pytest_configure(config):
     """Name the mark of the tests that ./run fuzz runs."""
     config.addinivalue_line("markers", "fuzz: reads broken files, more of them under ./run fuzz")
+
+
+class Module(pytest.Module):
+    """A module of tests as pytest looks through it: without what it has from ``import *``.
+
+    pytest asks its plugins about each name, and the notation has a thousand; in a guest that takes a minute.
+    """
+
+    def _getobj(self):
+        module = super()._getobj()
+        own = ModuleType(module.__name__)
+        for name, value in vars(module).items():
+            if vars(asm).get(name, own) is not value:
+                setattr(own, name, value)
+        return own
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    """Have pytest look through modules so."""
+    return Module.from_parent(parent, path=module_path)
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from what lives to the end: tests that collect look at what they made."""
+    gc.collect()
+    gc.freeze()
 
 
 # A shell that starts us in the background has Ctrl-C ignored for all our children; the tests of Ctrl-C need it heard.

@@ -23,7 +23,7 @@ def run_programs():
     """Start programs, one after the other; return their pids."""
     pids = []
     for _ in range(PROGRAMS):
-        with subprocess.Popen([sys.executable, "-I", "-S", "-c", "pass"]) as process:
+        with subprocess.Popen(["true"]) as process:
             pids.append(process.pid)
     return pids
 
@@ -43,7 +43,7 @@ def test_each_program_is_one_line(arguments):
     ours = [line for line in lines if int(line[1]) in pids]
     assert [int(pid) for _, pid, _, _ in ours] == pids
     assert {int(uid) for _, _, uid, _ in ours} == {os.getuid()}
-    assert all(comm.startswith("python") for *_, comm in ours)
+    assert all(comm.strip() == "true" for *_, comm in ours)
     times = [float(line[0]) for line in ours]
     assert times == sorted(times)
 

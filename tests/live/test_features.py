@@ -1,4 +1,7 @@
-"""``bpfasm features`` on the running kernel: its tables, its document, and its status."""
+"""``bpfasm features`` on the running kernel: its tables, its document, and its status.
+
+What each kernel answers is in test_probes.py; how that is shown is the same on all.
+"""
 
 import json
 import os
@@ -7,8 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.lab
 
 ROOT = Path(__file__).parents[2]
 
@@ -53,6 +54,7 @@ def test_a_group_and_a_feature():
     assert "\ntypes of maps:\n  yes  hash " in text
 
 
+@pytest.mark.lab
 def test_the_status_says_whether_what_was_named_is_there():
     features("map/hash", "map/array")
     row = document("isa/cpu_v1", "program/lirc_mode2", status=1)["features"][1]
@@ -79,6 +81,7 @@ def test_documents_follow_their_schema():
         jsonschema.validate({"schema": "bpfasm/features/1", "kernels": [document(*words)]}, schema)
 
 
+@pytest.mark.lab
 def test_unprivileged_answers_say_what_is_lacking(python):
     """Nobody in particular is told what asking takes, and nothing fails."""
     if os.geteuid() != 0:

@@ -15,7 +15,7 @@ from bpfasm.syscall import batch
 
 pytestmark = pytest.mark.lab
 
-MANY = 2000
+MANY = 1000
 
 
 class Pair(Record):

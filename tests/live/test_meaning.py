@@ -11,6 +11,7 @@ import sys
 
 import pytest
 from support.bpf2 import SCHED_CLS, Map, Prog, Refused, is_in
+from support.forms import each_form
 
 from bpfasm.asm import *
 from bpfasm.isa.insn import encode
@@ -156,7 +157,7 @@ def loaded_or_too_new(form, load):
         pytest.skip(f"{form.name} came with Linux {form.since}: {refused}")
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if computed(form)], ids=lambda form: form.name)
+@each_form([form for form in FORMS if computed(form)])
 def test_the_kernel_computes_what_the_row_says(form):
     choose = random.Random(form.name)
     cells = [case_of(form, choose) for _ in range(CASES)]
@@ -168,7 +169,7 @@ def test_the_kernel_computes_what_the_row_says(form):
     assert differ == []
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form.kind == "packet"], ids=lambda form: form.name)
+@each_form([form for form in FORMS if form.kind == "packet"])
 def test_a_packet_is_read_in_network_order(form):
     indirect = "src" in form.reads
     for base, at in ((0, 0), (5, -1), (20, 9)) if indirect else ((0, 0), (0, 13), (0, 40)):
@@ -186,7 +187,7 @@ GOES = {
 }
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form.name in GOES], ids=lambda form: form.name)
+@each_form([form for form in FORMS if form.name in GOES])
 def test_a_jump_goes_where_it_says(form):
     start = [BPF_LDX_MEM(BPF_W, R2, R1, 0), BPF_MOV64_IMM(R0, 1)]
     program = encode([*start, *GOES[form.name], BPF_EXIT_INSN()])

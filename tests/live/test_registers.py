@@ -7,6 +7,7 @@ never set. So a program in which one register is missing is refused exactly if t
 import pytest
 from samples import build
 from support.bpf2 import SCHED_CLS, Prog, Refused, is_in
+from support.forms import each_form
 
 from bpfasm.asm import *
 from bpfasm.isa.insn import encode
@@ -54,7 +55,7 @@ def skip_what_is_newer(form):
         pytest.skip(f"{form.name} came with Linux {form.since}")
 
 
-@pytest.mark.parametrize("form", ACCESSES, ids=lambda form: form.name)
+@each_form(ACCESSES)
 def test_what_it_reads_must_have_been_set(form):
     skip_what_is_newer(form)
     assert not refused(body(form))
@@ -63,7 +64,7 @@ def test_what_it_reads_must_have_been_set(form):
     assert {name for name in asked if refused(body(form, missing=name))} == asked & set(form.reads)
 
 
-@pytest.mark.parametrize("form", [*ACCESSES, *CALLS], ids=lambda form: form.name)
+@each_form([*ACCESSES, *CALLS])
 def test_what_it_overwrites_is_gone_and_what_it_writes_is_there(form):
     """After calls and packet accesses R1 to R5 are gone; all else keeps its value or has a new one."""
     skip_what_is_newer(form)

@@ -23,6 +23,7 @@ from support.bpf2 import (
     kernel_types,
     running_series,
 )
+from support.forms import each_form
 
 from bpfasm.asm import *
 from bpfasm.isa.insn import encode
@@ -132,7 +133,7 @@ PROGRAMS = {
 SOURCE = [form for form in FORMS if form.dialect == "source" and form.since]
 
 
-@pytest.mark.parametrize("form", SOURCE, ids=lambda form: form.name)
+@each_form(SOURCE)
 def test_a_form_is_taken_from_its_release_on(form):
     make = PROGRAMS.get(form.name, lambda form: load(around(form)))
     if (running_series(), form.name) in kernel_source.BACKPORTED:
@@ -153,7 +154,7 @@ def test_the_program_around_a_form_is_valid_but_for_it():
 REFUSED = [form for form in FORMS if form.dialect == "xlated" or not form.since]
 
 
-@pytest.mark.parametrize("form", REFUSED, ids=lambda form: form.name)
+@each_form(REFUSED)
 def test_what_only_the_kernel_makes_is_refused(form):
     with pytest.raises(Refused) as refused:
         load(around(form))
