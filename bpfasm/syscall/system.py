@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
 #: Where the kernel lists its performance monitoring units, the ``kprobe`` one among them.
 PMUS = "/sys/bus/event_source/devices"
 
@@ -181,9 +185,28 @@ def pmu_bit(name: str, field: str) -> int | None:
     return int(text.partition(":")[2]) if text and text.startswith("config:") else None
 
 
-def kernel_symbols() -> set[str]:
-    """Return the names in /proc/kallsyms; empty where it cannot be read. Takes 0.1 s: for error messages."""
-    return {line.split(None, 3)[2] for line in (read("/proc/kallsyms") or "").splitlines()}
+#: Lists of names that the kernel takes long to write, by their files, with the modules that were loaded then.
+_lists: dict[str, tuple[str, frozenset[str]]] = {}
+
+
+def listed(path: str, names: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    """Return the names in a file of the kernel's that is another when modules are: read again only then."""
+    modules = read("/proc/modules")
+    kept = _lists.get(path)
+    if kept and kept[0] == modules:
+        return kept[1]
+    found = frozenset(names(read(path) or ""))
+    if modules is not None:
+        _lists[path] = modules, found
+    return found
+
+
+def kernel_symbols() -> frozenset[str]:
+    """Return the names in /proc/kallsyms; empty where it cannot be read. Takes 0.2 s: for error messages.
+
+    Names of programs, which come and go without modules, may be missing.
+    """
+    return listed("/proc/kallsyms", lambda text: (line.split(None, 3)[2] for line in text.splitlines()))
 
 
 def memlock_limit() -> tuple[int, int]:

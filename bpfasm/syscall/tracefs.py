@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.syscall.system import mounts, read
+from bpfasm.syscall.system import listed, mounts, read
 
 
 def find(mountinfo: str | None = None) -> str | None:
@@ -110,7 +110,8 @@ def _append(path: str, line: str) -> None:
         os.close(fd)
 
 
-def probed_functions(tracefs: str) -> set[str]:
+def probed_functions(tracefs: str) -> frozenset[str]:
     """Return the functions that ftrace can reach; empty where the kernel does not list them."""
     # "name [module]" in a module
-    return {line.partition(" ")[0] for line in (read(f"{tracefs}/available_filter_functions") or "").splitlines()}
+    path = f"{tracefs}/available_filter_functions"
+    return listed(path, lambda text: (line.partition(" ")[0] for line in text.splitlines()))

@@ -50,6 +50,6 @@ def matching(pattern: str) -> list[str]:
     from bpfasm.syscall import system, tracefs
 
     root = tracefs.find()
-    there = tracefs.probed_functions(root) if root else set()
+    there = tracefs.probed_functions(root) if root else frozenset()
     # The list has places in it that have no name.
     return sorted(set(matched(there, pattern)) & system.kernel_symbols())

@@ -43,7 +43,7 @@ def refusal(program: LoadedProgram, where: KprobeMulti, symbols: list[str], numb
             rule="no-kprobe-multi",
         )
     root = tracefs.find()
-    there = tracefs.probed_functions(root) if root else set()
+    there = tracefs.probed_functions(root) if root else frozenset()
     unknown = [each for each in symbols if each not in there] if there else []
     if number in (ESRCH, ENOENT, EINVAL) and unknown:
         from bpfasm.asm.attach.kprobe import kprobe

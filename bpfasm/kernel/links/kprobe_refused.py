@@ -111,7 +111,7 @@ def no_symbol(probe: Kprobe, number: int) -> KernelError:
     from bpfasm.kernel.links.kprobe import symbols_of
 
     root = tracefs.find()
-    there = tracefs.probed_functions(root) if root else set()
+    there = tracefs.probed_functions(root) if root else frozenset()
     there = there or system.kernel_symbols()
     wanted = symbols_of(probe)[0]
     if probe.syscall:
