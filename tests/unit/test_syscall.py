@@ -166,6 +166,23 @@ def test_symbols(files):
     assert system.kernel_symbols() == {"vfs_read", "init_module"}
 
 
+def test_long_lists_are_read_again_when_modules_have_changed(files, monkeypatch):
+    monkeypatch.setattr(system, "_lists", {})
+    files["/proc/modules"] = "veth 40960 0 - Live 0x0\n"
+    files["/list"] = "a b"
+    asked = []
+
+    def names(text):
+        asked.append(text)
+        return text.split()
+
+    assert system.listed("/list", names) == system.listed("/list", names) == {"a", "b"}
+    assert asked == ["a b"]
+    files["/list"] = "a b c"
+    files["/proc/modules"] = ""
+    assert system.listed("/list", names) == {"a", "b", "c"}
+
+
 # tracefs
 
 MOUNTS = """\
