@@ -41,6 +41,7 @@ fi
 
 export PYTHONPATH="$here" RUFF_CACHE_DIR="$cache/ruff" MYPY_CACHE_DIR="$cache/mypy"
 export PYTHONPYCACHEPREFIX="$cache/pycache"
+unset PYTHONDONTWRITEBYTECODE  # what pytest compiles is for the guests too
 cd "$here" || exit
 if [ $# -gt 0 ]; then
     "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" "$@"
