@@ -3,12 +3,16 @@
 import errno
 import os
 import signal
+import time
 
 import pytest
 
 from bpfasm.asm import *
 from bpfasm.errors import KernelError
+from bpfasm.isa.insn import encode
 from bpfasm.kernel import load
+from bpfasm.kernel.verdict import verify
+from bpfasm.syscall.libc import buffer
 
 pytestmark = pytest.mark.lab
 
@@ -59,10 +63,22 @@ def test_a_signal_while_the_verifier_works():
     assert seen == [1]
 
 
+def verifying(insns):
+    """Return how long the kernel takes to verify instructions, in seconds."""
+    code = buffer(encode(insns))
+    started = time.monotonic()
+    verdict = verify({"prog_type": 1, "insn_cnt": len(insns), "insns": code, "license": buffer(b"GPL\0")})
+    took = time.monotonic() - started
+    os.close(verdict.fd)
+    return took
+
+
 def test_signals_that_do_not_end():
+    # Several while the verifier works, and not so many that a slow machine does nothing else.
+    pause = verifying(LINE) / 5
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        signal.setitimer(signal.ITIMER_REAL, pause, pause)
         with pytest.raises(KernelError) as caught:
             load(LONG)
     finally:

@@ -266,7 +266,7 @@ def test_signals_without_end(alarms):
     body, runs = counting()
     prog = Program("prog", XDP, body)
     with load(prog) as obj:
-        came = alarms(0.002)
+        came = alarms(0.02)
         with pytest.raises(KernelError) as caught:
             obj[prog].test_run(PACKET, repeat=1 << 30)
         signal.setitimer(signal.ITIMER_REAL, 0)
