@@ -176,6 +176,8 @@ def test_types_in_an_elf_file():
     for end in range(4, len(whole) - 16, 7):
         with pytest.raises(DecodeError):
             btf_of(whole[:end])
+    with pytest.raises(DecodeError):
+        btf_of(whole[:0x28] + b"\xff" * 8 + whole[0x30:])  # its sections are beyond all memory
 
 
 #: Blobs that are changed and shown; ./run fuzz wants more.
