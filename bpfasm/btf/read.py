@@ -149,7 +149,7 @@ class Btf:
         self._starts: list[int] = []
         self._walked = 0
         self._found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
-        self._by_kind: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {}
+        self._by_kind: dict[int, tuple[tuple[int, ...], tuple[int, ...], dict[int, int]]] = {}
         self._flavored: list[str] | None = None
         self._texts: dict[int, str] = {}
         self._left = 8 * (str_len + LONG)
@@ -325,10 +325,11 @@ class Btf:
         found = self.base.find(name, *kinds) if self.base else []
         hits: list[int] = []
         offsets = self._offsets(name.encode())
-        for places, names in map(self._named, kinds if offsets else ()):
-            for offset in offsets:
-                at = -1
-                for _ in range(names.count(offset)):
+        for places, names, last in map(self._named, kinds if offsets else ()):
+            for offset in last.keys() & offsets:
+                at = names.index(offset)
+                hits.append(places[at])
+                while hits[-1] != last[offset]:
                     at = names.index(offset, at + 1)
                     hits.append(places[at])
         if hits:
@@ -341,10 +342,10 @@ class Btf:
                 found.append(first + number)
         return found
 
-    def _named(self, kind: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the words that may begin a type of a kind, as the word behind them says, and what they are.
+    def _named(self, kind: int) -> tuple[tuple[int, ...], tuple[int, ...], dict[int, int]]:
+        """Return the words that may begin a type of a kind, by the word behind them; their names; the last of each.
 
-        All in C, over a byte of each word: 2 ms for the structs of a kernel, where going over its types takes 12.
+        All in C, over a byte of each word: 5 ms for the structs of a kernel, where going over its types takes 12.
         """
         if kind not in self._by_kind:
             raw, start, end = self._raw
@@ -354,7 +355,7 @@ class Btf:
                 gaps = column.split(bytes((top,)))
                 places += map(add, accumulate(map(len, gaps[:-1])), count())
             names = itemgetter(*places)(self._words) if len(places) > 1 else tuple(self._words[at] for at in places)
-            self._by_kind[kind] = tuple(places), names
+            self._by_kind[kind] = tuple(places), names, dict(zip(names, places, strict=True))
         return self._by_kind[kind]
 
     def holders_of(self, name: str) -> list[int]:
