@@ -89,12 +89,14 @@ class _Module:
             yield f"from bpfasm.asm import {', '.join(sorted(self.imports, key=str.lower))}"
         yield "from bpfasm.kernel.embedded import Embedded"
         yield ""
+        standard = [*_used("typing", ["Any"], body)]
+        ours = [*_used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)]
+        ours += _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
         yield "TYPE_CHECKING = False"
-        yield "if TYPE_CHECKING:"
-        first = [*_used("typing", ["Any"], body)]
-        yield from [*first, ""] if first else []
-        yield from _used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)
-        yield from _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
+        if standard or ours:
+            yield "if TYPE_CHECKING:"
+        yield from [*standard, ""] if standard and ours else standard
+        yield from ours
         yield from classes
         yield ""
         yield ""

@@ -12,6 +12,7 @@ from bpfasm import cli
 from bpfasm.asm import *
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
+from bpfasm.elf.draft import Draft
 from bpfasm.elf.object_write import write_object
 from bpfasm.errors import BpfasmError
 from bpfasm.uapi import btf as kinds
@@ -228,6 +229,11 @@ def test_an_object_says_nothing_in_python():
         source = module(data.replace(old, new))
         assert run(source)["SomeThing"].data() == data.replace(old, new)
         assert '""";' not in source
+
+
+def test_an_object_with_nothing_in_it_is_a_module():
+    data = Draft("little").to_bytes()
+    assert run(module(data))["SomeThing"].data() == data
 
 
 @pytest.mark.fuzz
