@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.fields import Core, FirstOf
+from bpfasm.asm.kconfig import Config
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
@@ -59,6 +60,9 @@ def operand(insn: Insn, pc: int, function: str, operand: Any) -> AssemblyError:
     elif isinstance(operand, Core):
         what = f"{operand!r} where loaders put no number in"
         do = "put it into a register first: BPF_MOV64_IMM(R1, ...)"
+    elif isinstance(operand, Config):
+        what = f"a byte within {operand!r}, and loaders put in its address only"
+        do = "load the address, BPF_LD_MAP_VALUE(R1, ..., 0), and add to the register or in the load"
     elif isinstance(operand, MapSpec):
         what = f"the address of a value of {operand!r}, and loaders put in the map itself only"
         do = "look the value up: bpf_map_lookup_elem, or declare a variable: Global(...)"

@@ -17,6 +17,7 @@ import sys
 
 from bpfasm.asm.fields import Core
 from bpfasm.asm.gather import Gathered
+from bpfasm.asm.kconfig import Config
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.maps import MapSpec
@@ -73,6 +74,7 @@ def write_object(
     object_data.write_license(draft, [program for program, _ in programs])
     object_data.write_maps(draft, specs)
     places = object_data.write_variables(draft, gathered.variables)
+    object_data.write_options(draft, [each for each in gathered.variables if isinstance(each, Config)])
     local = LocalTypes(draft.btf, (types,) if isinstance(types, Btf) else tuple(types))
     externs: dict[str, tuple[int, int, bool]] = {}
     for operand, insn, _ in code.operands():

@@ -7,7 +7,7 @@ from bpfasm.asm.linker import Target
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
-from bpfasm.asm.variables import Global, Section
+from bpfasm.asm.variables import KCONFIG, Global, Section
 from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.maps import LoadedMap
@@ -104,7 +104,7 @@ def load(
 
 def _first(spec: MapSpec, given: dict[str, Any]) -> Any:
     """Return what a section of variables holds at first, where its declaration does not say it all; else None."""
-    if getattr(spec.value, "externs", None):
+    if isinstance(spec.value, Section) and spec.value.name == KCONFIG:
         from bpfasm.kernel.kconfig import values
 
         return {0: values(spec.value)}

@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from bpfasm.asm.map_types import RINGS
 from bpfasm.asm.record import Record
-from bpfasm.asm.variables import Section
+from bpfasm.asm.variables import KCONFIG, Section
 from bpfasm.btf.read import Btf
 from bpfasm.elf.object import read_object
 from bpfasm.elf.object_data import RECORD_TAG
@@ -172,7 +172,7 @@ class _Module:
 
     def _variables(self) -> Iterator[tuple[str, Any]]:
         for spec in self.object.maps.values():
-            if isinstance(spec.value, Section) and not getattr(spec.value, "externs", None):
+            if isinstance(spec.value, Section) and spec.value.name != KCONFIG:
                 yield from ((spec.value.name, variable) for variable, _ in spec.value.places)
 
     def _map(self, name: str, spec: MapSpec, fields: dict[str, str]) -> str:

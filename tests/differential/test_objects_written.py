@@ -7,16 +7,17 @@ import shutil
 import subprocess
 
 import pytest
-from support import bpftool
+from support import bpftool, objects
 
 from bpfasm.asm import *
 from bpfasm.asm.map_types import all_types
 from bpfasm.btf.read import Btf
 from bpfasm.elf import sections
+from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
 from bpfasm.isa.insn import decode
-from bpfasm.kernel import kernel_btf
+from bpfasm.kernel import kconfig as configuration, kernel_btf, load
 from bpfasm.kernel.needs import missing
 from bpfasm.uapi import elf as numbers
 
@@ -230,6 +231,61 @@ def test_libbpf_puts_in_the_numbers_that_we_do(loaded, types):
     prog = Program("asks", BPF_PROG_TYPE_SOCKET_FILTER, [*(BPF_MOV64_IMM(R1, each) for each in ASKED), *EXIT])
     text = loaded(write_object(prog, types=types), "asks")["asks"]
     assert code_of(text) == list(link(prog, Target(btf=types)).insns)
+
+
+#: Each option, its load, and its factor in what the program returns.
+OPTIONS = [
+    (kconfig("LINUX_KERNEL_VERSION", u32), BPF_W, 1),
+    (kconfig("LINUX_HAS_BPF_COOKIE", "bool", weak=True), BPF_B, 3),
+    (kconfig("CONFIG_BPF_SYSCALL", "bool"), BPF_B, 5),
+    (kconfig("CONFIG_BPF_JIT"), BPF_W, 7),
+    (kconfig("CONFIG_NET", "char"), BPF_B, 11),
+    (kconfig("CONFIG_HZ", s32), BPF_W, 13),
+    (kconfig("CONFIG_LOG_BUF_SHIFT", u64), BPF_DW, 17),
+    (kconfig("CONFIG_DEFAULT_HOSTNAME", chars(16)), BPF_B, 19),
+    (kconfig("CONFIG_THERE_IS_NO_SUCH_OPTION", u16, weak=True), BPF_H, 23),
+]
+
+options = Program(
+    "options",
+    BPF_PROG_TYPE_SOCKET_FILTER,
+    [
+        BPF_MOV64_IMM(R0, 0),
+        *[
+            insn
+            for option, size, factor in OPTIONS
+            for insn in (
+                BPF_LD_MAP_VALUE(R1, option, 0),
+                BPF_LDX_MEM(size, R1, R1, 0),
+                BPF_ALU64_IMM(BPF_MUL, R1, factor),
+                BPF_ALU64_REG(BPF_ADD, R0, R1),
+            )
+        ],
+        BPF_EXIT_INSN(),
+    ],
+)
+
+
+def test_libbpf_and_we_find_the_same_configuration(loaded, tmp_path):
+    if objects.lacking():
+        pytest.skip(f"needs {objects.lacking()}")
+    if not configuration.read():
+        pytest.skip("this kernel does not show its configuration")
+    loaded(write_object(options), "options")  # by bpftool
+    (tmp_path / "options.o").write_bytes(write_object(options))
+    command = [objects.build_loader(tmp_path), "options.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    theirs = objects.rows(done.stdout)["options.o", "options"]["retval"]
+    config = configuration.read()
+    assert config["CONFIG_BPF_SYSCALL"] == config["CONFIG_NET"] == "y"
+    with load(options) as obj:
+        assert obj[options].test_run(bytes(64)).retval == theirs
+        values = {option.name: obj[option] for option, _, _ in OPTIONS}
+        assert values["CONFIG_HZ"] == int(config["CONFIG_HZ"])
+        assert (values["CONFIG_NET"], values["CONFIG_THERE_IS_NO_SUCH_OPTION"]) == (ord("y"), 0)
+    back = read_object((tmp_path / "options.o").read_bytes(), "options.o")
+    with load(*back) as obj:
+        assert obj[back["options"]].test_run(bytes(64)).retval == theirs
 
 
 #: What libbpf of Debian 12 does not know (1.1), or what takes more than a declaration.

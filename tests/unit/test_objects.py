@@ -7,11 +7,11 @@ import pytest
 from support.mutants import mutants
 
 from bpfasm.asm import *
+from bpfasm.asm.kconfig import config_values, parse_config
 from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.variables import Global
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
-from bpfasm.elf import kconfig
 from bpfasm.elf.core import Recorded
 from bpfasm.elf.image import map_name
 from bpfasm.elf.object import read_object
@@ -145,8 +145,8 @@ CONFIG_DEFAULT_HOSTNAME="house"
 
 
 def values(text, **own):
-    section = read("kconfig.o").maps[".kconfig"].value
-    found = section.values(kconfig.parse_config(text), {"LINUX_KERNEL_VERSION": 0x60100, **own})
+    variables = [each for each, _ in read("kconfig.o").maps[".kconfig"].value.places]
+    found = config_values(variables, parse_config(text), {"LINUX_KERNEL_VERSION": 0x60100, **own})
     return {variable.name: value for variable, value in found.items()}
 
 
