@@ -84,8 +84,8 @@ def where(program: Program) -> Source | None:
     return next((item.source for item in program.insns if item.source), None)
 
 
-def check_program(each: Program) -> None:
-    """Refuse what an object cannot tell a loader of a program."""
+def check_program(each: Program, *, member: bool) -> None:
+    """Refuse what an object cannot tell a loader of a program; ``member`` says that a struct holds it."""
     what = do = ""
     if each.types is not None:
         what, do = "comes from an object file, and refers to its types", "that file is what would be written: copy it"
@@ -100,9 +100,9 @@ def check_program(each: Program) -> None:
     elif isinstance(each.attach_btf, int) and each.attach_btf:
         what = f"is loaded for type {each.attach_btf} of one kernel"
         do = 'name the type: attach_btf="vfs_read"'
-    elif each.type == bpf.BPF_PROG_TYPE_STRUCT_OPS:
-        what = "is a member of a struct, and this notation has no maps of such structs"
-        do = "load it from here: load(program)"
+    elif each.type == bpf.BPF_PROG_TYPE_STRUCT_OPS and not member:
+        what = "is a member of a struct, which has to be in the object with it"
+        do = "write the struct: write_object(StructOps(...))"
     if what:
         raise AssemblyError(f"{each.name} {what}", do, source=where(each), rule="object-program")
 

@@ -470,6 +470,37 @@ def test_options_are_externs_of_kconfig():
     assert [places[insn.imm2] for insn in back["prog"].insns[: len(wanted)]] == [each.name for each in wanted]
 
 
+def test_structs_of_functions_have_what_is_set():
+    """Each member where it has room; the programs are known by them when the object is read."""
+    types = Writer()
+    function = types.add(kinds.BTF_KIND_PTR, third=types.add(kinds.BTF_KIND_FUNC_PROTO))
+    text = types.add_array(types.add_int("char", 1, kinds.BTF_INT_SIGNED), 5)
+    rows = [("name", text, 0), ("key", types.add_int("u16", 2), 64), ("one", function, 128), ("two", function, 192)]
+    types.add_struct("ops", 40, [*rows, ("last", types.add_int("u64", 8), 256)])
+    one, two = (
+        Program(name, BPF_PROG_TYPE_STRUCT_OPS, EXIT, attach_btf=f"ops.{name}", license="GPL")
+        for name in ("one", "two")
+    )
+    members = {"two": two, "key": -2, "name": b"abc", "one": one}
+    for order in ("little", "big"):
+        data = write_object(StructOps("it", "ops", members), types=Btf(types.to_bytes()), byteorder=order)
+        elf = Elf(data)
+        assert contents(elf, ".struct_ops") == b"abc\0\0\0" + (0xFFFE).to_bytes(2, order) + bytes(16)
+        assert relocations(elf, ".struct_ops") == [(16, "two", R_BPF_64_ABS64), (8, "one", R_BPF_64_ABS64)]
+        btf = btf_of(elf)
+        (id,) = btf.find("ops", kinds.BTF_KIND_STRUCT)
+        assert [(each.name, each.offset) for each in btf.type(id).members] == [
+            ("name", 0), ("key", 48), ("one", 64), ("two", 128),
+        ]  # fmt: skip
+        back = read_object(data, "it.o")
+        assert [(each.name, each.attach_btf) for each in back.programs] == [("two", "ops.two"), ("one", "ops.one")]
+    kernel = Btf(types.to_bytes())
+    refused("object-program", one, types=kernel)
+    refused("object-types", StructOps("it", "ops", members))
+    refused("core-missing", StructOps("it", "ops", {"three": 1}), types=kernel)
+    refused("struct-ops", StructOps("it", "ops", {"name": b"too long"}), types=kernel)
+
+
 def test_what_no_option_is():
     for wrong in (u8, 4, "number", array(u32, 2)):
         with pytest.raises(BpfasmError) as caught:
