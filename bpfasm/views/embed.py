@@ -72,6 +72,7 @@ class _Module:
         self.records: dict[str, list[str] | None] = {}
         self.imports: set[str] = set()
         self.renamed: dict[str, str] = {}
+        self.attributes = {"loaded"}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the module."""
@@ -162,18 +163,24 @@ class _Module:
     def _attribute(self, name: str) -> str:
         """Return what an attribute is called: as in the object, unless Python or its class has that name."""
         attribute = _identifier(name) or "_"
-        while iskeyword(attribute) or hasattr(Embedded, attribute) or attribute in ("loaded", *self.renamed):
-            attribute += "_"
         if attribute.startswith("__"):
             attribute = attribute.lstrip("_") + "_"
+        while iskeyword(attribute) or hasattr(Embedded, attribute) or attribute in self.attributes:
+            attribute += "_"
+        self.attributes.add(attribute)
         if attribute != name:
             self.renamed[attribute] = name
         return attribute
 
     def _variables(self) -> Iterator[tuple[str, Any]]:
+        """Yield the variables with their sections; of those with one name the first alone is known by it."""
+        seen = set()
         for spec in self.object.maps.values():
             if isinstance(spec.value, Section) and spec.value.name != KCONFIG:
-                yield from ((spec.value.name, variable) for variable, _ in spec.value.places)
+                for variable, _ in spec.value.places:
+                    if variable.name not in seen:
+                        yield spec.value.name, variable
+                    seen.add(variable.name)
 
     def _map(self, name: str, spec: MapSpec, fields: dict[str, str]) -> str:
         """Return the annotation of a map; put into ``fields`` what records its keys, values or events are."""
