@@ -66,7 +66,7 @@ def kconfig(name: str, type: Any = TRISTATE, *, weak: bool = False) -> Config:
             f"the option {name} cannot be {type!r}",
             'options are "bool", "tristate", "char", a number such as u32, or chars(16)',
             source=outside(),
-            rule="global-name",
+            rule="kconfig-type",
         )
     return Config(name, type, None, True, kind, weak)
 

@@ -505,7 +505,7 @@ def test_what_no_option_is():
     for wrong in (u8, 4, "number", array(u32, 2)):
         with pytest.raises(BpfasmError) as caught:
             kconfig("CONFIG_HZ", wrong)
-        assert caught.value.rule == "global-name"
+        assert caught.value.rule == "kconfig-type"
     text = kconfig("CONFIG_DEFAULT_HOSTNAME", chars(16))
     refused("object-operand", program(BPF_LD_MAP_VALUE(R1, text, 4)))
 

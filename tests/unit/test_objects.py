@@ -113,6 +113,10 @@ def test_records_of_fields_are_operands():
     error = operand.missing(linked.insn_at(slot), Target(btf=Btf(types.to_bytes())))
     assert error.rule == "core-missing"
     assert str(error) == "the target has no task_struct.comm\nit was looked for in struct task_struct (id 3)"
+    inner = types.add_struct("names", 16, [("comm", types.add_array(number, 4), 0)])
+    types.add_struct("holder", 16, [("it", inner, 0)])
+    error = operand.missing(linked.insn_at(slot), Target(btf=Btf(types.to_bytes())))
+    assert error.do == "it was looked for in struct task_struct (id 3); it is a member of struct names"
     error = operand.missing(linked.insn_at(slot), Target(btf=Btf(Writer().to_bytes())))
     assert str(error) == "the target has no task_struct.comm\nno type there is called task_struct"
 
