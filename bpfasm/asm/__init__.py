@@ -19,6 +19,7 @@ from bpfasm.asm.fields import (
     type_id as type_id,
     type_size as type_size,
 )
+from bpfasm.asm.kconfig import kconfig as kconfig
 from bpfasm.asm.kfunc import Kfunc as Kfunc, kfunc as kfunc
 from bpfasm.asm.linker import (
     Assembled as Assembled,
@@ -100,7 +101,7 @@ if not TYPE_CHECKING:
 
     from bpfasm.asm.attach import __all__ as _places
 
-    _LOWER = "kfunc assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
+    _LOWER = "kconfig kfunc assemble link label chars pad raw s8 s16 s32 s64 u8 u16 u32 u64".split()
     _LOWER += [name for name in _places if name[0].islower()]
     _LOWER += "register array ipv4_prefix ipv6_prefix lpm_key spin_lock timer".split()
     _LOWER += "field first_of type_size type_exists type_id enum_value enum_exists".split()

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from bpfasm.isa.insn import Insn
 
 
+#: The section of what the kernel's configuration says (bpfasm.asm.kconfig).
+KCONFIG = ".kconfig"
+
+
 class Global(Symbol):
     """A variable: BPF_LD_MAP_VALUE(R1, limit, 0) loads its address, a load or store the rest.
 
@@ -135,7 +139,7 @@ class Section(Value):
 
 
 def sections(variables: Iterable[Global], values: dict[Global, Any] | None = None) -> tuple[MapSpec, ...]:
-    """Return the maps that hold variables: ``.data``, and ``.rodata`` for the const ones; without any, none.
+    """Return the maps that hold variables, ``.data``, ``.rodata`` for const ones, ``.kconfig``; without any, none.
 
     ``values`` are what they hold at first, where it is not what they were declared with.
     """
@@ -157,5 +161,5 @@ def laid_out(variables: Iterable[Global]) -> tuple[tuple[Global, int], ...]:
 
 
 def _map(section: Section, values: dict[Global, Any]) -> MapSpec:
-    flags = BPF_F_MMAPABLE | (BPF_F_RDONLY_PROG if section.name == ".rodata" else 0)
+    flags = BPF_F_MMAPABLE | (BPF_F_RDONLY_PROG if section.name in (".rodata", KCONFIG) else 0)
     return ArrayMap(section.name, value=section, max_entries=1, flags=flags, initial={0: values})

@@ -75,7 +75,11 @@ def _no_step(sought: Sought, part: Sought, btf: Btf, root: int) -> tuple[str, st
             f"{part} is {c_name(btf, there.type, step.name)} in the target, which cannot be read as the object's",
             "declare it in the object as the target has it, in a flavour of the struct (name___new)",
         )
-    return what, _elsewhere(step.name, btf, holder.id) or f"see what it has: bpfasm btf show {holder.name}"
+    return what, _elsewhere(step.name, btf, holder.id) or _asks(sought, holder.name)
+
+
+def _asks(sought: Sought, holder: str) -> str:
+    return f"see what it has: bpfasm btf show {holder}; which kernels have it: bpfasm btf show {sought} --on all"
 
 
 def _elsewhere(name: str, btf: Btf, holder: int) -> str:
@@ -83,9 +87,11 @@ def _elsewhere(name: str, btf: Btf, holder: int) -> str:
     paths: dict[str, str] = {}
     for path, member in _members(btf, holder):
         paths.setdefault(member.name, path)
-    if name in paths:
+    stripped: dict[str, str] = {}
+    for each, path in paths.items():  # the nearest first
+        stripped.setdefault(each.strip("_"), path)
+    if name in paths and "." in stripped[name.strip("_")]:
         return f'it is deeper: "{paths[name]}"'
-    stripped = {each.strip("_"): path for each, path in paths.items()}
     if name.strip("_") in stripped:
         return f'it may be called "{stripped[name.strip("_")]}" here: first_of(...) takes both'
     from difflib import get_close_matches
@@ -96,6 +102,50 @@ def _elsewhere(name: str, btf: Btf, holder: int) -> str:
     others = [btf.type(id).name for id in btf.holders_of(name)]
     named = list(dict.fromkeys(each for each in others if each))
     return f"it is a member of {_listed([f'struct {each}' for each in named])}" if named else ""
+
+
+def renamed(sought: Sought, having: Btf, lacking: Btf) -> str:
+    """Guess what a field of one kernel is called in another one that does not have it by its name; else "".
+
+    It is a member of the same struct that the first kernel does not have, and of three things two are the same: its
+    type, the member before it, and the one behind it.
+    """
+    *way, last = sought.steps
+    before = sought.replace(steps=tuple(way))
+    rows = []
+    for btf in (having, lacking):
+        place = next((found for each in candidates(before, [btf]) if (found := match(before, btf, each.id))), None)
+        if place is None or not last.name or btf.past_names(place.type)[1] not in COMPOSITE:
+            return ""
+        rows.append(_flat(btf, place.type))
+    theirs, ours = rows
+    if last.name not in theirs or last.name in ours:
+        return ""
+    wanted = _about(theirs, last.name)
+    alike = [
+        name
+        for name in ours
+        if name not in theirs and sum(a == b for a, b in zip(wanted, _about(ours, name), strict=True)) >= 2
+    ]
+    return alike[0] if len(alike) == 1 else ""
+
+
+def _flat(btf: Btf, id: int, depth: int = 0) -> dict[str, str]:
+    """Return the members of a struct in their order, with their types in C: those of unnamed ones among them."""
+    found: dict[str, str] = {}
+    for member in btf.resolve(id).members:
+        if member.name:
+            found[member.name] = c_name(btf, member.type)
+        elif depth <= _DEEP and btf.past_names(member.type)[1] in COMPOSITE:
+            found |= _flat(btf, member.type, depth + 1)
+    return found
+
+
+def _about(members: dict[str, str], name: str) -> tuple[str | None, str | None, str | None]:
+    """Return a member's type, and which members are before it and behind it."""
+    names = [None, *members, None]
+    at = names.index(name)
+    return members[name], names[at - 1] or "{", names[at + 1] or "}"
 
 
 def _members(btf: Btf, id: int) -> Iterator[tuple[str, Member]]:

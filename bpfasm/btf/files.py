@@ -36,7 +36,7 @@ def _section(data: Blob, name: bytes) -> bytes | None:
         (start,), (size, count, names) = (unpack_from(order + form, data, at) for at, form in _HEADER)
         rows = [unpack_from(order + _SECTION, data, start + size * number) for number in range(count)]
         strings = rows[names][4]
-    except (struct_error, IndexError):
+    except (struct_error, IndexError, OverflowError):
         return None
     for offset, _, _, _, at, length in rows:
         if data[strings + offset : strings + offset + len(name) + 1] == name + b"\0":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
 from bpfasm.kernel import select
 from bpfasm.kernel.btf_info import btf_infos
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from bpfasm.btf.read import Btf
+    from bpfasm.place import Place
+    from bpfasm.views.btf_types import Shown
 
 
 def main(argv: list[str]) -> int:
@@ -36,6 +40,11 @@ def main(argv: list[str]) -> int:
     if args.on:
         from bpfasm import place
 
+        if words and not args.btf and not _is_selector(words):
+            places = place.choose(args.on, [])
+            types = {each.kernel: found for each in places if (found := _types_on(each)) is not None}
+            if len(types) == len(places):
+                return _show_on(args, " ".join(words), places, types)
         files = [args.btf] if args.btf and not args.btf.startswith(("module:", "id:")) else []
         here = [word for word in argv if word]
         return place.run(["btf", *here], args.on, [], lambda: _show(args, parser, words), files=files)
@@ -43,7 +52,7 @@ def main(argv: list[str]) -> int:
 
 
 def _show(args: Namespace, parser: ObjectParser, words: list[str]) -> int:
-    if words and words[0].partition(":")[0] not in select.SELECTORS["btf"]:
+    if words and not _is_selector(words):
         return _show_type(args, " ".join(words))
     found = btf_infos(chosen(parser, words))
     if args.json:
@@ -51,10 +60,49 @@ def _show(args: Namespace, parser: ObjectParser, words: list[str]) -> int:
     return put_text((line for info in found for line in objects.btf_lines(info)), args)
 
 
+def _is_selector(words: list[str]) -> bool:
+    return words[0].partition(":")[0] in select.SELECTORS["btf"]
+
+
+def _types_on(where: Place) -> Btf | None:
+    """Return the types of a kernel without starting it, None where only the kernel itself can say."""
+    if where.live:
+        return _types(None)
+    from bpfasm import lab
+    from bpfasm.lab.types import types_of
+
+    return types_of(lab.find(where.kernel))
+
+
+def _show_on(args: Namespace, name: str, places: list[Place], types: dict[str, Btf]) -> int:
+    """Show a type or field of several kernels; return 1 where one does not have it."""
+    from bpfasm import place
+    from bpfasm.cli import report
+    from bpfasm.errors import DecodeError
+    from bpfasm.views.btf_kernels import looked_up, summary
+
+    found = looked_up(types, name)
+
+    def show(where: Place) -> int:
+        shown = found[where.kernel]
+        if isinstance(shown, DecodeError):
+            report(shown, as_json=args.json)
+            return 1
+        return _put(args, shown)
+
+    status = place.each(places, show)
+    if (told := summary(found)) and not args.json:
+        print(f"{name}: {told}", file=sys.stderr)
+    return status
+
+
 def _show_type(args: Namespace, name: str) -> int:
     from bpfasm.views.btf_types import Shown
 
-    shown = Shown(_types(args.btf), name)
+    return _put(args, Shown(_types(args.btf), name))
+
+
+def _put(args: Namespace, shown: Shown) -> int:
     if args.json:
         return put_json(shown.document(), args)
     return put_text(shown.record() if args.to == "record" else shown.lines(), args)

@@ -89,12 +89,15 @@ class Recorded(Symbol):
         return LinkError(what, do, source=insn.source, rule="core-missing")
 
     def why(self, resolved: Resolved) -> tuple[str, str]:
-        """Return what is missing, and which candidates there were."""
+        """Return what is missing, which candidates there were, and what is there instead."""
         sought = self.sought
         if not resolved.candidates:
             return f"the target has no {_words(sought)}", f"no type there is called {sought.root}"
-        names = ", ".join(_candidate(btf, id) for btf, id in resolved.candidates[:8])
-        return f"the target has no {_words(sought)}", f"it was looked for in {names}"
+        looked = f"it was looked for in {', '.join(_candidate(btf, id) for btf, id in resolved.candidates[:8])}"
+        from bpfasm.btf import core_missing
+
+        _, do = core_missing.why(sought, resolved.candidates[0][0])
+        return f"the target has no {_words(sought)}", looked if do.startswith("see ") else f"{looked}; {do}"
 
     def asked(self, others: Iterable[Symbol]) -> bool:
         """Tell that a program can do without: the compiler knows which code is reached, and so does the verifier."""

@@ -118,7 +118,7 @@ class LocalTypes:
         kind = kinds.BTF_KIND_VAR if variable else kinds.BTF_KIND_FUNC
         for btf in self.sources:
             for id in btf.find(symbol.name, kind):
-                return kind, self._shape(btf, btf.type(id).type)
+                return kind, self.shape(btf, btf.type(id).type)
         raise LinkError(
             f"no types were given that have the {symbol.word} {symbol.name}, and an object describes what it uses",
             "give those of a kernel that has it: write_object(..., types=Btf(...)), or --btf FILE",
@@ -194,7 +194,7 @@ class LocalTypes:
             return self.btf.add(kinds.BTF_KIND_TYPEDEF, name, self._member(btf, type.type))
         if type.kind in COMPOSITE:
             return self._write_struct(self._struct(btf, type, name))
-        return self._shape(btf, id)
+        return self.shape(btf, id)
 
     def _write_struct(self, struct: _Struct) -> int:
         if struct.id == _BEGUN:
@@ -232,9 +232,9 @@ class LocalTypes:
             return self.btf.add_array(self._member(btf, type.type), type.detail)
         if type.kind == kinds.BTF_KIND_PTR:
             return self.btf.add(kinds.BTF_KIND_PTR)
-        return self._shape(btf, id)
+        return self.shape(btf, id)
 
-    def _shape(self, btf: Btf, id: int, depth: int = 0) -> int:
+    def shape(self, btf: Btf, id: int, depth: int = 0) -> int:
         """Return a type whose structs and enums are names alone: what loaders compare of a function's arguments."""
         type = btf.resolve(id)
         if not type.id or depth > MOST_DEEP:
@@ -243,15 +243,15 @@ class LocalTypes:
         if kind == kinds.BTF_KIND_INT:
             return add(kind, type.name, type.size, self.btf.words(type.detail))
         if kind == kinds.BTF_KIND_PTR:
-            return add(kind, third=self._shape(btf, type.type, depth + 1))
+            return add(kind, third=self.shape(btf, type.type, depth + 1))
         if kind == kinds.BTF_KIND_ARRAY:
-            return self.btf.add_array(self._shape(btf, type.type, depth + 1), type.detail)
+            return self.btf.add_array(self.shape(btf, type.type, depth + 1), type.detail)
         if kind == kinds.BTF_KIND_FUNC_PROTO:
             rest = [
-                self.btf.words(self.btf.string(each.name), self._shape(btf, each.type, depth + 1))
+                self.btf.words(self.btf.string(each.name), self.shape(btf, each.type, depth + 1))
                 for each in type.members
             ]
-            result = self._shape(btf, type.type, depth + 1)
+            result = self.shape(btf, type.type, depth + 1)
             return add(kind, third=result, rest=b"".join(rest), count=len(rest))
         if kind in ENUM:
             known = self._enums.get(type.name)

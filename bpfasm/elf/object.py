@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 
+from bpfasm.asm.kconfig import TEXT, Config
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
 from bpfasm.asm.maps import NAME_MAX, MapSpec
 from bpfasm.asm.program import Program
+from bpfasm.asm.variables import KCONFIG
 from bpfasm.btf.core_types import essential
 from bpfasm.btf.read import Btf
 from bpfasm.elf import kconfig, sections
@@ -189,7 +191,7 @@ class _Reader:
                 entry = self.btf.type(row.type)
                 self.ksyms[entry.name] = entry.kind, entry.type
         found = []
-        ids = self.btf.find(".kconfig", kinds.BTF_KIND_DATASEC)
+        ids = self.btf.find(KCONFIG, kinds.BTF_KIND_DATASEC)
         for row in self.btf.type(ids[0]).members if ids else ():
             entry = self.btf.type(row.type)
             kind = kconfig.kind_of(self.btf, entry.type)
@@ -198,7 +200,7 @@ class _Reader:
                     f"{entry.name} is of a type that no option has", "bool, enum libbpf_tristate, a number, or char[]"
                 )
             size = self.btf.size_of(entry.type)
-            align = self.btf.size_of(self.btf.resolve(entry.type).type) if kind == kconfig.TEXT else size
+            align = self.btf.size_of(self.btf.resolve(entry.type).type) if kind == TEXT else size
             found.append((-align, size, entry.name, entry.type, kind))
         if not found:
             return
@@ -210,8 +212,8 @@ class _Reader:
             end += size
         places = variables(self.btf, rows, end, const=True)
         known = {name: (kind, weak.get(name, False)) for *_, name, _, kind in found}
-        externs = tuple(kconfig.Extern(each, *known[each.name]) for each, _ in places)
-        image = kconfig.Kconfig(".kconfig", places, b"", end, externs)
+        options = tuple((Config(each.name, each.type, None, True, *known[each.name]), at) for each, at in places)
+        image = Image(KCONFIG, options, b"", end)
         self.kconfig = image_map(self.prefix, image, const=True, types=None)
 
     def _named(self) -> dict[str, MapSpec]:

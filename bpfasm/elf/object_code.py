@@ -6,6 +6,7 @@ import builtins
 
 from bpfasm.asm.btf_types import add_type
 from bpfasm.asm.fields import Core, with_number
+from bpfasm.asm.kconfig import Config
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.maps import MapSpec
@@ -128,7 +129,15 @@ class Code:
         if isinstance(operand, MapSpec) and wide and insn.src_reg == bpf.BPF_PSEUDO_MAP_FD:
             relocate(section, at, operand.name, R_BPF_64_64)
             return insn.replace(src_reg=0, imm=0)
-        if isinstance(operand, Global) and wide and insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE:
+        if isinstance(operand, Config) and wide and insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE and not insn.imm2:
+            relocate(section, at, operand.name, R_BPF_64_64)
+            return insn.replace(src_reg=0, imm=0)
+        if (
+            isinstance(operand, Global)
+            and not isinstance(operand, Config)
+            and wide
+            and insn.src_reg == bpf.BPF_PSEUDO_MAP_VALUE
+        ):
             data, offset = places[operand]
             # An offset into a variable is one into its section: loaders do not add to a variable's address.
             relocate(section, at, data if insn.imm2 else operand.name, R_BPF_64_64)

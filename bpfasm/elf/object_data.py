@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bpfasm.asm.btf_types import add_type
+from bpfasm.asm.kconfig import Config
 from bpfasm.asm.record import Record
-from bpfasm.asm.variables import Global, laid_out
+from bpfasm.asm.variables import KCONFIG, Global, laid_out
 from bpfasm.elf import object_refused
 from bpfasm.elf.byteorder import in_order
+from bpfasm.elf.kconfig import add_config_type
 from bpfasm.elf.layout import R_BPF_64_ABS64
 from bpfasm.elf.map_definitions import Definition, inner_first
 from bpfasm.errors import AssemblyError
@@ -15,6 +17,7 @@ from bpfasm.uapi.btf import (
     BTF_KIND_CONST,
     BTF_KIND_DECL_TAG,
     BTF_KIND_FUNC,
+    BTF_KIND_VAR,
     BTF_VAR_GLOBAL_EXTERN,
 )
 from bpfasm.uapi.elf import (
@@ -96,6 +99,8 @@ def write_variables(draft: Draft, variables: Iterable[Global]) -> dict[Global, t
     """
     found: dict[str, list[Global]] = {}
     for each in variables:
+        if isinstance(each, Config):
+            continue
         found.setdefault(".bss" if each.init is None and not each.const else each.section, []).append(each)
     at: dict[Global, tuple[int, int]] = {}
     for name, group in found.items():
@@ -127,6 +132,20 @@ def _type(draft: Draft, variable: Global) -> int:
     """Return a variable's type; what is not to change is const, as in C."""
     plain = add_type(draft.btf, variable.type)
     return draft.btf.add(BTF_KIND_CONST, third=plain) if variable.const else plain
+
+
+def write_options(draft: Draft, options: Iterable[Config]) -> None:
+    """Declare what the kernel's configuration says in .kconfig; whoever loads the object lays it out."""
+    rows = []
+    for each in options:
+        draft.claim(each.name, "option")
+        draft.elf.add_symbol(each.name, SHN_UNDEF, bind=STB_WEAK if each.weak else STB_GLOBAL)
+        type = add_config_type(draft.btf, each)
+        rows.append(
+            (draft.btf.add(BTF_KIND_VAR, each.name, type, draft.btf.words(BTF_VAR_GLOBAL_EXTERN)), 0, each.size)
+        )
+    if rows:
+        draft.btf.add_datasec(KCONFIG, 0, rows)
 
 
 def write_externs(draft: Draft, externs: dict[str, tuple[int, int, bool]]) -> None:

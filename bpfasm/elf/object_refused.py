@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.fields import Core, FirstOf
+from bpfasm.asm.kconfig import Config
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
@@ -59,6 +60,9 @@ def operand(insn: Insn, pc: int, function: str, operand: Any) -> AssemblyError:
     elif isinstance(operand, Core):
         what = f"{operand!r} where loaders put no number in"
         do = "put it into a register first: BPF_MOV64_IMM(R1, ...)"
+    elif isinstance(operand, Config):
+        what = f"a byte within {operand!r}, and loaders put in its address only"
+        do = "load the address, BPF_LD_MAP_VALUE(R1, ..., 0), and add to the register or in the load"
     elif isinstance(operand, MapSpec):
         what = f"the address of a value of {operand!r}, and loaders put in the map itself only"
         do = "look the value up: bpf_map_lookup_elem, or declare a variable: Global(...)"
@@ -80,8 +84,8 @@ def where(program: Program) -> Source | None:
     return next((item.source for item in program.insns if item.source), None)
 
 
-def check_program(each: Program) -> None:
-    """Refuse what an object cannot tell a loader of a program."""
+def check_program(each: Program, *, member: bool) -> None:
+    """Refuse what an object cannot tell a loader of a program; ``member`` says that a struct holds it."""
     what = do = ""
     if each.types is not None:
         what, do = "comes from an object file, and refers to its types", "that file is what would be written: copy it"
@@ -96,9 +100,9 @@ def check_program(each: Program) -> None:
     elif isinstance(each.attach_btf, int) and each.attach_btf:
         what = f"is loaded for type {each.attach_btf} of one kernel"
         do = 'name the type: attach_btf="vfs_read"'
-    elif each.type == bpf.BPF_PROG_TYPE_STRUCT_OPS:
-        what = "is a member of a struct, and this notation has no maps of such structs"
-        do = "load it from here: load(program)"
+    elif each.type == bpf.BPF_PROG_TYPE_STRUCT_OPS and not member:
+        what = "is a member of a struct, which has to be in the object with it"
+        do = "write the struct: write_object(StructOps(...))"
     if what:
         raise AssemblyError(f"{each.name} {what}", do, source=where(each), rule="object-program")
 

@@ -8,7 +8,6 @@ file. (System V ABI, Object Files; linux/elf.h)
 from __future__ import annotations
 
 from operator import itemgetter
-from struct import error as struct_error
 
 from bpfasm.elf.layout import SHN_XINDEX, fields, layout
 from bpfasm.errors import DecodeError
@@ -339,10 +338,8 @@ class Elf:
         return self.data[offset : offset + size]
 
     def _one(self, name: str, offset: int, what: str) -> dict[str, Any]:
-        try:
-            row = layout(name, self.bits, self.order).unpack_from(self.data, offset)
-        except struct_error:
-            raise self.broken(f"{what} ends beyond its {len(self.data)} bytes") from None
+        struct = layout(name, self.bits, self.order)
+        row = struct.unpack(self._cut(offset, struct.size, what))
         return dict(zip(fields(name, self.bits), row, strict=True))
 
     def _table(self, name: str, start: int, count: int, step: int, what: str) -> list[dict[str, Any]]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.elf.kconfig import parse_config
+from bpfasm.asm.kconfig import Config, config_values, parse_config
 from bpfasm.syscall import bpf, system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.asm.variables import Global
-    from bpfasm.elf.kconfig import Kconfig
+    from bpfasm.asm.variables import Global, Section
 
 
-def values(section: Kconfig) -> dict[Global, Any]:
+def values(section: Section) -> dict[Global, Any]:
     """Return the values of the variables of ``.kconfig`` on this kernel. Raises FeatureMissing, LinkError."""
-    wanted = {each.variable.name for each in section.externs}
+    variables = [each for each, _ in section.places if isinstance(each, Config)]
+    wanted = {each.name for each in variables}
     own = {name: find() for name, find in _OWN.items() if name in wanted}
     config = read() if wanted - own.keys() else {}
-    return section.values(config, own)
+    return config_values(variables, config, own)
 
 
 def read() -> dict[str, str]:

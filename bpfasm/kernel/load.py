@@ -7,10 +7,11 @@ from bpfasm.asm.linker import Target
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
-from bpfasm.asm.variables import Global, Section
+from bpfasm.asm.variables import KCONFIG, Global, Section
 from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.maps import LoadedMap
+from bpfasm.kernel.open_types import OpenTypes
 from bpfasm.kernel.programs import LoadedProgram, load_program
 from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG, BPF_MAP_TYPE_PERF_EVENT_ARRAY
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Self, overload
 
+    from bpfasm.btf.read import Btf
     from bpfasm.kernel.link import Link
     from bpfasm.kernel.map_globals import Globals
     from bpfasm.kernel.owned import Owned
@@ -31,6 +33,7 @@ def load(
     log_level: int = 0,
     lines: bool = False,
     values: dict[Any, Any] | None = None,
+    btf: Btf | list[Btf] | tuple[Btf, ...] = (),
 ) -> Loaded:
     """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
 
@@ -40,7 +43,9 @@ def load(
     map of maps are loaded, too, and so are the programs of a ``StructOps``. ``values`` are what variables hold at
     first, by ``Global`` or name. With a ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram
     has the verifier's ``log``; of a refusal it is always kept, with the lines of the source. With ``lines`` the
-    kernel is told them from the start: the log of what it takes, and dumps, show them too.
+    kernel is told them from the start: the log of what it takes, and dumps, show them too. ``btf`` are the types that
+    say where fields are, for a kernel that shows none or others: its own, and after them those of modules. What the
+    kernel looks up itself, functions, variables, places to attach to, is still found in the types that it shows.
 
     Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or privilege
     does not allow, KernelError for what else it refuses.
@@ -48,17 +53,24 @@ def load(
     lent = [item for item in items if isinstance(item, LoadedMap)]
     gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)
     loaded = Loaded(lent)
+    opened = OpenTypes()
     try:
         for spec in gathered.specs.values():
             if not any(each.spec.name == spec.name for each in lent):
                 first = _first(spec, gathered.given)
-                loaded.maps += (LoadedMap(spec, fill=first is None and not refers(spec)),)
+                loaded.maps += (LoadedMap(spec, fill=first is None and not refers(spec), opened=opened),)
                 if first is not None and not loaded.maps[-1].reused:
                     loaded.maps[-1].fill(first)
         for each in loaded.maps:
             if isinstance(each.spec.value, Section) and each.spec.flags & BPF_F_RDONLY_PROG:
                 each.freeze()  # from now on the verifier knows what is in it
-        target = Target(map_fds={each.spec.name: each.fd for each in [*lent, *loaded.maps]}, globals=gathered.places)
+        types = (*btf,) if isinstance(btf, list | tuple) else (btf,)
+        target = Target(
+            map_fds={each.spec.name: each.fd for each in [*lent, *loaded.maps]},
+            globals=gathered.places,
+            btf=next(iter(types), None),
+            modules=types[1:],
+        )
         for laid_out in gathered.assembled:
             named = laid_out.program.attach_prog
             loaded.programs += (
@@ -66,6 +78,7 @@ def load(
                     laid_out,
                     target,
                     named if isinstance(named, int) else loaded[named].fd,
+                    opened=opened,
                     log_level=log_level,
                     lines=lines,
                     types=any(other.program.attach_prog is laid_out.program for other in gathered.assembled),
@@ -84,12 +97,14 @@ def load(
         _unpin(loaded.maps)
         loaded.close()
         raise
+    finally:
+        opened.close()
     return loaded
 
 
 def _first(spec: MapSpec, given: dict[str, Any]) -> Any:
     """Return what a section of variables holds at first, where its declaration does not say it all; else None."""
-    if getattr(spec.value, "externs", None):
+    if isinstance(spec.value, Section) and spec.value.name == KCONFIG:
         from bpfasm.kernel.kconfig import values
 
         return {0: values(spec.value)}

@@ -23,12 +23,12 @@ class Globals:
     """
 
     def __init__(self, maps: Iterable[LoadedMap]) -> None:
-        found = {}
+        found: dict[str, _Variable] = {}
         for map in maps:
             if isinstance(map.spec.value, Section):
                 view = map.memory().view
                 for variable, offset in map.spec.value.places:
-                    found[variable.name] = _Variable(variable, view, offset)
+                    found.setdefault(variable.name, _Variable(variable, view, offset))
         self.__dict__["_found"] = found
 
     def __getitem__(self, key: Global | str) -> Any:

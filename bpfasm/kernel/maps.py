@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.mapface import Chunk
     from bpfasm.asm.maps import MapSpec
     from bpfasm.kernel.map_memory import MapMemory
+    from bpfasm.kernel.open_types import OpenTypes
 
 
 class LoadedMap(Owned, MapFace):
@@ -35,10 +36,13 @@ class LoadedMap(Owned, MapFace):
     ``pins`` are the paths where this object has pinned it, ``reused`` tells whether it was there before.
     """
 
-    def __init__(self, spec: MapSpec, *, fd: int | None = None, fill: bool = True) -> None:
+    def __init__(
+        self, spec: MapSpec, *, fd: int | None = None, fill: bool = True, opened: OpenTypes | None = None
+    ) -> None:
         """Create the map in the kernel and fill it with ``spec.initial``, or take the one behind ``fd``.
 
-        A ``pinned`` one that is there already is used, and not filled. Raises KernelError, FeatureMissing.
+        A ``pinned`` one that is there already is used, and not filled. ``opened`` has the types of object files that
+        the kernel has already. Raises KernelError, FeatureMissing.
         """
         self.pins: list[str] = []
         self.reused = fd is not None
@@ -47,7 +51,7 @@ class LoadedMap(Owned, MapFace):
 
             fd = reuse(spec)
             self.reused = fd is not None
-        Owned.__init__(self, create(spec) if fd is None else fd)
+        Owned.__init__(self, create(spec, opened) if fd is None else fd)
         self._memory: MapMemory | None = None
         try:
             cpus = system.possible_cpus() if spec.per_cpu else 0

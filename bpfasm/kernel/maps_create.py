@@ -17,19 +17,23 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.maps import MapSpec
+    from bpfasm.kernel.open_types import OpenTypes
 
 
-def create(spec: MapSpec) -> int:
-    """Create a map; return its fd. Raises KernelError, FeatureMissing."""
+def create(spec: MapSpec, opened: OpenTypes | None = None) -> int:
+    """Create a map; return its fd. Raises KernelError, FeatureMissing.
+
+    ``opened`` has the types of object files that the kernel has already.
+    """
     fields = create_fields(spec)
     if spec.inner is not None:
         # The kernel looks at it and forgets it.
-        inner = create(spec.inner)
+        inner = create(spec.inner, opened)
         try:
-            return _create(spec, fields | {"inner_map_fd": inner})
+            return _create(spec, fields | {"inner_map_fd": inner}, opened)
         finally:
             os.close(inner)
-    return _create(spec, fields)
+    return _create(spec, fields, opened)
 
 
 def create_fields(spec: MapSpec) -> dict[str, Any]:
@@ -53,9 +57,9 @@ def entries_of(spec: MapSpec) -> int:
     return spec.max_entries
 
 
-def _create(spec: MapSpec, fields: dict[str, Any]) -> int:
+def _create(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> int:
     try:
-        return with_memory(lambda: create_with_types(spec, fields))
+        return with_memory(lambda: _with_types(spec, fields, opened))
     except OSError as error:
         number = error.errno or 0
     from bpfasm.kernel.maps_refused import not_created
@@ -63,12 +67,16 @@ def _create(spec: MapSpec, fields: dict[str, Any]) -> int:
     raise not_created(spec, number, fields)
 
 
-def create_with_types(spec: MapSpec, fields: dict[str, Any]) -> int:
+def _with_types(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> int:
     """Create the map with BTF where it has types, else and where that is refused without."""
     if spec.types is not None:
         from bpfasm.kernel.object_types import create_with_object_types
+        from bpfasm.kernel.open_types import OpenTypes
 
-        return create_with_object_types(spec, fields)
+        if opened is not None:
+            return create_with_object_types(spec, fields, opened)
+        with OpenTypes() as alone:
+            return create_with_object_types(spec, fields, alone)
     wanted = spec.row.btf
     # Without its BTF the kernel would not know of a lock or timer in a value.
     must = wanted == "must" or any(isinstance(each.type, Opaque) for each in getattr(spec.value, "fields", ()))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from struct import pack
 
 from bpfasm.asm.program import Subprog
 from bpfasm.elf.code import Line
-from bpfasm.elf.types_to_load import older
 from bpfasm.isa.insn import Insn, slots
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
@@ -20,36 +18,22 @@ if TYPE_CHECKING:
     from bpfasm.asm.maps import MapSpec
     from bpfasm.asm.program import Program
     from bpfasm.elf.code import FunctionType
-    from bpfasm.elf.types import ObjectTypes
+    from bpfasm.kernel.open_types import OpenTypes
 
 
-def open_types(types: ObjectTypes) -> int | None:
-    """Load an object's types; return the fd, None where this kernel takes them in no form.
+def object_fields(linked: Linked, opened: OpenTypes) -> dict[str, Any] | None:
+    """Return the fields of BPF_PROG_LOAD that say which types a program's functions have.
 
-    What is left out then is names: programs that cannot do without are refused by the verifier, which says so.
-    """
-    for form in (lambda data: data, older):
-        try:
-            return bpf.btf_load(buffer(form(types.data)))
-        except OSError:
-            continue
-    return None
-
-
-def object_fields(linked: Linked, held: list[int]) -> dict[str, Any] | None:
-    """Load the types of a program's functions; return the fields of BPF_PROG_LOAD that say so.
-
-    The fd of the types is added to ``held``. None where some function has no type in the object: it was written here.
+    None where some function has no type in the object: it was written here.
     """
     main = linked.program.types
     known = _types_of(linked.program)
     found = [(start, known.get(name)) for start, name in linked.functions]
     if main is None or any(each is None or each.types is not main.types for _, each in found):
         return None
-    fd = open_types(main.types)
+    fd = opened.fd(main.types)
     if fd is None:
         return {}
-    held.append(fd)
     functions = [word for start, each in found if each for word in (start, each.id)]
     fields: dict[str, Any] = {
         "prog_btf_fd": fd,
@@ -97,10 +81,10 @@ def _types_of(program: Program) -> dict[str, FunctionType | None]:
     return found
 
 
-def create_with_object_types(spec: MapSpec, fields: dict[str, Any]) -> int:
+def create_with_object_types(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes) -> int:
     """Create a map with its types, else and where that is refused without. Raises OSError."""
     assert spec.types is not None
-    fd = open_types(spec.types.types) if spec.row.btf != "no" else None
+    fd = opened.fd(spec.types.types) if spec.row.btf != "no" else None
     if fd is None:
         return bpf.map_create(**fields)
     types = {"btf_fd": fd, "btf_key_type_id": spec.types.key, "btf_value_type_id": spec.types.value}
@@ -110,5 +94,3 @@ def create_with_object_types(spec: MapSpec, fields: dict[str, Any]) -> int:
         if spec.row.btf == "must":
             raise
         return bpf.map_create(**fields)
-    finally:
-        os.close(fd)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.linker import Assembled, Linked, Target
     from bpfasm.kernel.info import ProgInfo
+    from bpfasm.kernel.open_types import OpenTypes
     from bpfasm.kernel.stats import Stats
 
 
@@ -178,12 +179,20 @@ def _explained(linked: Linked, attach_prog_fd: int, held: list[int]) -> Callable
 
 
 def load_program(
-    assembled: Assembled, target: Target, attach_prog_fd: int = 0, *, log_level: int = 0, lines: bool, types: bool
+    assembled: Assembled,
+    target: Target,
+    attach_prog_fd: int = 0,
+    *,
+    opened: OpenTypes,
+    log_level: int = 0,
+    lines: bool,
+    types: bool,
 ) -> LoadedProgram:
     """Link a program for this kernel and load it.
 
-    ``target`` has what is known already. ``types`` gives the kernel the types of its functions where it does not
-    ask for them itself, ``lines`` the source of each instruction.
+    ``target`` has what is known already, ``opened`` the types of object files that the kernel has. ``types`` gives
+    the kernel the types of its functions where it does not ask for them itself, ``lines`` the source of each
+    instruction.
     """
     program = assembled.program
     held: list[int] = []  # what the kernel has to have open while it loads
@@ -200,7 +209,7 @@ def load_program(
             from bpfasm.kernel.formats import formats_here
 
             target = target.replace(tracepoints=formats_here(assembled.symbols))
-        if any(operand.told == "btf" for _, operand, _ in assembled.symbols):
+        if target.btf is None and any(operand.told == "btf" for _, operand, _ in assembled.symbols):
             from bpfasm.kernel.kernel_btf import Modules, vmlinux
 
             target = target.replace(btf=vmlinux(), modules=Modules())
@@ -219,7 +228,7 @@ def load_program(
         if program.types is not None:
             from bpfasm.kernel.object_types import object_fields
 
-            described = object_fields(linked, held)
+            described = object_fields(linked, opened)
         if described is not None:
             more |= described
         elif lines or types or len(assembled.functions) > 1 or program.type == uapi.BPF_PROG_TYPE_EXT:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from bpfasm.btf.core import Found
+    from bpfasm.btf.core import Found, Sought
     from bpfasm.btf.read import Btf
 
 #: What a word before a name narrows it to, and the kinds a bare name may be of, in the order they are shown.
@@ -38,6 +38,7 @@ class Shown:
         self.btf = btf
         self.name = name
         self.field: Found | None = None
+        self.sought: Sought | None = None
         word, _, bare = name.rpartition(" ")
         root, dot, path = bare.partition(".")
         groups = (_KINDS[word],) if word in _KINDS else tuple(_KINDS.values())

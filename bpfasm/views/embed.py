@@ -10,7 +10,7 @@ from textwrap import wrap
 
 from bpfasm.asm.map_types import RINGS
 from bpfasm.asm.record import Record
-from bpfasm.asm.variables import Section
+from bpfasm.asm.variables import KCONFIG, Section
 from bpfasm.btf.read import Btf
 from bpfasm.elf.object import read_object
 from bpfasm.elf.object_data import RECORD_TAG
@@ -72,6 +72,7 @@ class _Module:
         self.records: dict[str, list[str] | None] = {}
         self.imports: set[str] = set()
         self.renamed: dict[str, str] = {}
+        self.attributes = {"loaded"}
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the module."""
@@ -89,12 +90,14 @@ class _Module:
             yield f"from bpfasm.asm import {', '.join(sorted(self.imports, key=str.lower))}"
         yield "from bpfasm.kernel.embedded import Embedded"
         yield ""
+        standard = [*_used("typing", ["Any"], body)]
+        ours = [*_used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)]
+        ours += _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
         yield "TYPE_CHECKING = False"
-        yield "if TYPE_CHECKING:"
-        first = [*_used("typing", ["Any"], body)]
-        yield from [*first, ""] if first else []
-        yield from _used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)
-        yield from _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
+        if standard or ours:
+            yield "if TYPE_CHECKING:"
+        yield from [*standard, ""] if standard and ours else standard
+        yield from ours
         yield from classes
         yield ""
         yield ""
@@ -160,18 +163,24 @@ class _Module:
     def _attribute(self, name: str) -> str:
         """Return what an attribute is called: as in the object, unless Python or its class has that name."""
         attribute = _identifier(name) or "_"
-        while iskeyword(attribute) or hasattr(Embedded, attribute) or attribute in ("loaded", *self.renamed):
-            attribute += "_"
         if attribute.startswith("__"):
             attribute = attribute.lstrip("_") + "_"
+        while iskeyword(attribute) or hasattr(Embedded, attribute) or attribute in self.attributes:
+            attribute += "_"
+        self.attributes.add(attribute)
         if attribute != name:
             self.renamed[attribute] = name
         return attribute
 
     def _variables(self) -> Iterator[tuple[str, Any]]:
+        """Yield the variables with their sections; of those with one name the first alone is known by it."""
+        seen = set()
         for spec in self.object.maps.values():
-            if isinstance(spec.value, Section) and not getattr(spec.value, "externs", None):
-                yield from ((spec.value.name, variable) for variable, _ in spec.value.places)
+            if isinstance(spec.value, Section) and spec.value.name != KCONFIG:
+                for variable, _ in spec.value.places:
+                    if variable.name not in seen:
+                        yield spec.value.name, variable
+                    seen.add(variable.name)
 
     def _map(self, name: str, spec: MapSpec, fields: dict[str, str]) -> str:
         """Return the annotation of a map; put into ``fields`` what records its keys, values or events are."""

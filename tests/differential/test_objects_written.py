@@ -4,19 +4,23 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from support import bpftool
+from support import bpftool, objects
 
 from bpfasm.asm import *
 from bpfasm.asm.map_types import all_types
 from bpfasm.btf.read import Btf
 from bpfasm.elf import sections
+from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
 from bpfasm.isa.insn import decode
-from bpfasm.kernel import kernel_btf
+from bpfasm.kernel import kconfig as configuration, kernel_btf, load
 from bpfasm.kernel.needs import missing
 from bpfasm.uapi import elf as numbers
 
@@ -230,6 +234,118 @@ def test_libbpf_puts_in_the_numbers_that_we_do(loaded, types):
     prog = Program("asks", BPF_PROG_TYPE_SOCKET_FILTER, [*(BPF_MOV64_IMM(R1, each) for each in ASKED), *EXIT])
     text = loaded(write_object(prog, types=types), "asks")["asks"]
     assert code_of(text) == list(link(prog, Target(btf=types)).insns)
+
+
+#: Each option, its load, and its factor in what the program returns.
+OPTIONS = [
+    (kconfig("LINUX_KERNEL_VERSION", u32), BPF_W, 1),
+    (kconfig("LINUX_HAS_BPF_COOKIE", "bool", weak=True), BPF_B, 3),
+    (kconfig("CONFIG_BPF_SYSCALL", "bool"), BPF_B, 5),
+    (kconfig("CONFIG_BPF_JIT"), BPF_W, 7),
+    (kconfig("CONFIG_NET", "char"), BPF_B, 11),
+    (kconfig("CONFIG_HZ", s32), BPF_W, 13),
+    (kconfig("CONFIG_LOG_BUF_SHIFT", u64), BPF_DW, 17),
+    (kconfig("CONFIG_DEFAULT_HOSTNAME", chars(16)), BPF_B, 19),
+    (kconfig("CONFIG_THERE_IS_NO_SUCH_OPTION", u16, weak=True), BPF_H, 23),
+]
+
+options = Program(
+    "options",
+    BPF_PROG_TYPE_SOCKET_FILTER,
+    [
+        BPF_MOV64_IMM(R0, 0),
+        *[
+            insn
+            for option, size, factor in OPTIONS
+            for insn in (
+                BPF_LD_MAP_VALUE(R1, option, 0),
+                BPF_LDX_MEM(size, R1, R1, 0),
+                BPF_ALU64_IMM(BPF_MUL, R1, factor),
+                BPF_ALU64_REG(BPF_ADD, R0, R1),
+            )
+        ],
+        BPF_EXIT_INSN(),
+    ],
+)
+
+
+def test_libbpf_and_we_find_the_same_configuration(loaded, tmp_path):
+    if objects.lacking():
+        pytest.skip(f"needs {objects.lacking()}")
+    if not configuration.read():
+        pytest.skip("this kernel does not show its configuration")
+    loaded(write_object(options), "options")  # by bpftool
+    (tmp_path / "options.o").write_bytes(write_object(options))
+    command = [objects.build_loader(tmp_path), "options.o"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    theirs = objects.rows(done.stdout)["options.o", "options"]["retval"]
+    config = configuration.read()
+    assert config["CONFIG_BPF_SYSCALL"] == config["CONFIG_NET"] == "y"
+    with load(options) as obj:
+        assert obj[options].test_run(bytes(64)).retval == theirs
+        values = {option.name: obj[option] for option, _, _ in OPTIONS}
+        assert values["CONFIG_HZ"] == int(config["CONFIG_HZ"])
+        assert (values["CONFIG_NET"], values["CONFIG_THERE_IS_NO_SUCH_OPTION"]) == (ord("y"), 0)
+    back = read_object((tmp_path / "options.o").read_bytes(), "options.o")
+    with load(*back) as obj:
+        assert obj[back["options"]].test_run(bytes(64)).retval == theirs
+
+
+def member(name, *insns):
+    body = [*insns, BPF_MOV64_IMM(R0, 2), BPF_EXIT_INSN()]
+    return Program(name, BPF_PROG_TYPE_STRUCT_OPS, body, license="GPL", attach_btf=f"tcp_congestion_ops.{name}")
+
+
+NAME = f"written_{os.getpid()}"
+begun = ArrayMap("begun", value=u64, max_entries=1)
+count = [
+    BPF_ST_MEM(BPF_W, FP, -4, 0),
+    BPF_MOV64_REG(R2, FP),
+    BPF_ALU64_IMM(BPF_ADD, R2, -4),
+    BPF_LD_MAP_FD(R1, begun),
+    BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem),
+    BPF_JMP_IMM(BPF_JEQ, R0, 0, "out"),
+    BPF_MOV64_IMM(R1, 1),
+    BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R0, R1, 0),
+    label("out"),
+]
+slow = StructOps(
+    f"slow_{os.getpid()}",
+    "tcp_congestion_ops",
+    {
+        "name": NAME.encode(),
+        "undo_cwnd": member("undo_cwnd"),
+        "ssthresh": member("ssthresh"),
+        "cong_avoid": member("cong_avoid"),
+        "init": member("init", *count),
+        "flags": 0,
+    },
+)
+
+
+def test_bpftool_registers_structs_of_functions(dumped, types, tmp_path):
+    """Sockets call the programs; the kernel says which congestion control it has."""
+    lack = missing(["map/struct_ops"])
+    if lack or os.geteuid() != 0 or not types.find("bpf_struct_ops_tcp_congestion_ops", 4):
+        pytest.skip(lack.what if lack else "needs root, and congestion control by programs")
+    (tmp_path / "slow.o").write_bytes(write_object(slow, types=types))
+    dumped("-j", "struct_ops", "register", tmp_path / "slow.o")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            for _ in range(23):
+                with socket.socket() as client:
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, NAME.encode())
+                    client.connect(server.getsockname())
+                    server.accept()[0].close()
+        (shown,) = json.loads(dumped("-j", "struct_ops", "list"))
+        assert (shown["name"], shown["kernel_struct_ops"]) == (slow.name, "tcp_congestion_ops")
+        programs = [each for each in json.loads(dumped("-j", "prog", "show")) if each["name"] == "init"]
+        (table,) = {id for each in programs for id in each.get("map_ids", [])}
+        ((row),) = json.loads(dumped("-j", "map", "dump", "id", table))
+        assert int.from_bytes(bytes(int(each, 16) for each in row["value"]), sys.byteorder) == 23
+    finally:
+        dumped("-j", "struct_ops", "unregister", "name", slow.name)
+    assert NAME not in Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
 
 
 #: What libbpf of Debian 12 does not know (1.1), or what takes more than a declaration.

@@ -5,6 +5,8 @@ No guest is started: the types are in the kernel's image.
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from support.bpftool import files
@@ -81,3 +83,28 @@ def test_fields_are_where_bpftool_shows_them(version, tmp_path):
     assert compared >= 200
     assert bits >= 20
     assert nested >= 40
+
+
+def show(name, *words):
+    command = [sys.executable, "-m", "bpfasm", "btf", "show", name, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
+
+
+def test_a_field_is_looked_up_in_all_kernels():
+    """It became ``__state`` in 5.14 (commit 2f064a59a11f)."""
+    status, shown, told = show("task_struct.state", "--on", "5.10,6.1,6.12,7")
+    assert status == 1
+    assert shown == ["task_struct.state: offset 16, size 8: volatile long int state"]
+    assert [line for line in told if line.startswith("it may be called")] == [
+        f'it may be called "__state" there: that is in the place it has in {version}'
+        for version in ("5.10", "6.1", "6.1")
+    ]
+    assert told[-1] == "task_struct.state: in 5.10; not in 6.1, 6.12, 7"
+
+
+def test_what_all_kernels_have_is_shown_for_each():
+    status, shown, told = show("list_head", "--on", "5.10,7", "--json")
+    assert (status, told) == (0, ["== the lab's kernel 5.10", "== the lab's kernel 7"])
+    documents = [json.loads(f"{{{part}") for part in f"\n{chr(10).join(shown)}".split("\n{")[1:]]
+    assert [each["types"][0]["size"] for each in documents] == [16, 16]

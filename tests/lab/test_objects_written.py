@@ -12,7 +12,7 @@ from bpfasm.asm import *
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
 from bpfasm.elf.object_write import write_object
-from bpfasm.uapi.btf import BTF_INT_SIGNED
+from bpfasm.uapi.btf import BTF_INT_SIGNED, BTF_KIND_FUNC_PROTO, BTF_KIND_PTR
 
 pytestmark = pytest.mark.boots
 
@@ -25,6 +25,7 @@ seen = HashMap("seen", key=u32, value=u64, max_entries=16)
 step = Global("step", u32, 1, const=True)
 weight = Global("weight", u32, 1)
 skipped = Global("skipped", u64)
+version = kconfig("LINUX_KERNEL_VERSION", u32)
 stack = StackLayout(key=u32, tgid=u32)
 
 add = Subprog(
@@ -62,6 +63,9 @@ chowns = Program(
         BPF_EMIT_CALL(BPF_FUNC_probe_read_kernel),
         BPF_LDX_MEM(BPF_W, R1, FP, stack.tgid),
         BPF_JMP_REG(BPF_JNE, R1, R7, "skip"),
+        BPF_LD_MAP_VALUE(R1, version, 0),
+        BPF_LDX_MEM(BPF_W, R1, R1, 0),
+        BPF_JMP_IMM(BPF_JLT, R1, 0x050A00, "skip"),
         BPF_LD_MAP_VALUE(R1, step, 0),
         BPF_LDX_MEM(BPF_W, R1, R1, 0),
         BPF_LD_MAP_VALUE(R2, weight, 0),
@@ -101,9 +105,22 @@ refused = Program(
 )
 
 
+def member(name):
+    body = [BPF_MOV64_IMM(R0, 2), BPF_EXIT_INSN()]
+    return Program(name, BPF_PROG_TYPE_STRUCT_OPS, body, license="GPL", attach_btf=f"tcp_congestion_ops.{name}")
+
+
+MEMBERS = ("undo_cwnd", "ssthresh", "cong_avoid")
+slow = StructOps("slow", "tcp_congestion_ops", {"name": b"slow", **{name: member(name) for name in MEMBERS}})
+
+
 def nowhere():
-    """Return types of a kernel that there is not: its task_struct begins with the tgid."""
+    """Return types of a kernel that there is not: none has these places."""
     types = Writer()
+    text = types.add_array(types.add_int("char", 1, BTF_INT_SIGNED), 16)
+    function = types.add(BTF_KIND_PTR, third=types.add(BTF_KIND_FUNC_PROTO))
+    functions = [(name, function, 64 * place) for place, name in enumerate(MEMBERS)]
+    types.add_struct("tcp_congestion_ops", 40, [*functions, ("name", text, 192)])
     types.add_struct("task_struct", 8, [("tgid", types.add_int("int", 4, BTF_INT_SIGNED), 0)])
     return Btf(types.to_bytes())
 
@@ -117,6 +134,7 @@ def folder(tmp_path_factory):
     command = ["gcc", "-O1", "-Wall", "-Werror", "-static", "-o", root / "loader", LOADER, "-lbpf", "-lelf", "-lz"]
     subprocess.run(command, check=True)
     (root / "chowns.o").write_bytes(write_object(chowns, returns, types=nowhere()))
+    (root / "slow.o").write_bytes(write_object(slow, types=nowhere()))
     (root / "refused.o").write_bytes(write_object(refused))
     for path in bpftool.files():
         shutil.copy(path, root)
@@ -170,3 +188,21 @@ def test_bpftool_loads_and_chowns_are_counted(guest, folder):
     about = json.loads(shown)
     assert (about["name"], about["type"], about["gpl_compatible"]) == ("chowns", "kprobe", True)
     assert about["btf_id"]
+
+
+def test_bpftool_registers_a_struct_of_functions(guest, folder):
+    if not bpftool.files():
+        pytest.skip("bpftool is not installed")
+    script = """
+        export LD_LIBRARY_PATH=.
+        ./bpftool -j struct_ops register slow.o || exit
+        ./bpftool -j struct_ops list
+        cat /proc/sys/net/ipv4/tcp_available_congestion_control
+        ./bpftool -j struct_ops unregister name slow
+    """
+    done = run(guest, folder, "sh", "-c", script)
+    assert done.status == 0, done.stderr.decode()
+    shown, known = [line for line in done.stdout.decode().splitlines() if "slow" in line]
+    (row,) = json.loads(shown)
+    assert (row["name"], row["kernel_struct_ops"]) == ("slow", "tcp_congestion_ops")
+    assert "slow" in known.split()

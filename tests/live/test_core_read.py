@@ -1,14 +1,19 @@
 """Fields of the kernel's own structs, read by name: the process that runs the program is the one that is asked."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bpfasm.asm import *
 from bpfasm.asm.snippets import core_read, core_read_bits, core_read_str
+from bpfasm.btf.read import Btf
+from bpfasm.btf.write import Writer
 from bpfasm.errors import LinkError, OperandError
 from bpfasm.kernel import kernel_btf, load
+from bpfasm.uapi.btf import BTF_KIND_STRUCT
 
 EXIT = BPF_EXIT_INSN()
 GOT, TEXT = Global("got", u64), Global("text", chars(16))
@@ -16,11 +21,11 @@ GOT, TEXT = Global("got", u64), Global("text", chars(16))
 TASK = [BPF_EMIT_CALL(BPF_FUNC_get_current_task), BPF_MOV64_REG(R6, R0)]
 
 
-def run(*body):
+def run(*body, btf=()):
     """Run a program in this thread."""
     keep = [BPF_LD_MAP_VALUE(R1, GOT, 0), BPF_STX_MEM(BPF_DW, R1, R0, 0), BPF_MOV64_IMM(R0, 0), EXIT]
     prog = Program("core", BPF_PROG_TYPE_RAW_TRACEPOINT, [*TASK, *body, *keep])
-    with load(prog) as obj:
+    with load(prog, btf=btf) as obj:
         obj[prog].test_run()
         return obj[GOT]
 
@@ -72,6 +77,39 @@ def test_what_the_program_asks_for_may_be_missing():
     assert run(*ask, *core_read(-8, R6, gone), label("out")) == 7
     with pytest.raises(LinkError) as caught:
         run(*core_read(-8, R6, gone))
+    assert caught.value.rule == "core-missing"
+
+
+def other_types(tgid):
+    """Return types in which task_struct has its tgid elsewhere, and a member that no kernel has."""
+    types = Writer()
+    number = types.add_int("int", 4)
+    types.add_struct("task_struct", tgid + 4, [("of_no_kernel", number, 8 * tgid - 32), ("tgid", number, 8 * tgid)])
+    return Btf(types.to_bytes())
+
+
+def test_fields_are_where_the_given_types_say():
+    (task,) = kernel_btf.vmlinux().find("task_struct", BTF_KIND_STRUCT)
+    pid = next(each.offset // 8 for each in kernel_btf.vmlinux().type(task).members if each.name == "pid")
+    read = [
+        *core_read(-8, R6, field("task_struct", "tgid"), size=4),
+        BPF_LDX_MEM(BPF_W, R0, FP, -8),
+        BPF_ALU64_IMM(BPF_LSH, R0, 32),
+        BPF_ALU64_IMM(BPF_OR, R0, field("task_struct", "of_no_kernel").exists),
+    ]
+    assert run(*read) == os.getpid() << 32
+    elsewhere = other_types(tgid=pid)
+    assert run(*read, btf=kernel_btf.vmlinux()) == os.getpid() << 32
+    with ThreadPoolExecutor(1) as other:  # whose pid is not its tgid
+        thread = other.submit(threading.get_native_id).result()
+        assert thread != os.getpid()
+        assert other.submit(run, *read, btf=elsewhere).result() == thread << 32 | 1
+    # What the first has decides, and what it has not is looked for in those behind it.
+    both = [elsewhere, kernel_btf.vmlinux()]
+    assert run(BPF_MOV64_IMM(R0, field("task_struct", "tgid")), btf=both) == pid
+    assert run(BPF_MOV64_IMM(R0, type_size("file")), btf=both) == run(BPF_MOV64_IMM(R0, type_size("file")))
+    with pytest.raises(LinkError) as caught:
+        run(BPF_MOV64_IMM(R0, field("file", "f_inode")), btf=elsewhere)
     assert caught.value.rule == "core-missing"
 
 

@@ -1,5 +1,6 @@
 """Objects that clang 19 has built, loaded and run on each kernel: what the C says is what comes back."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.elf.object import read_object
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import kconfig, load
+from bpfasm.kernel import ids, kconfig, load
 from bpfasm.kernel.kernel_btf import vmlinux
 from bpfasm.syscall import system
 from bpfasm.uapi.btf import BTF_KIND_FUNC, BTF_KIND_STRUCT
@@ -33,6 +34,24 @@ def test_functions_call_each_other():
         assert [name for _, name in info.functions] == ["one", "shared", "middle", "inner"]
         assert {line.file for line in info.lines} == {"./functions.bpf.c"}
         assert info.lines[0].text == 'SEC("socket") int one(struct __sk_buff *skb) { return shared(skb->len); }'
+
+
+def test_the_kernel_gets_the_types_once():
+    """All programs and maps of an object refer to one BTF object of the kernel, which goes with the last of them."""
+    obj = read("globals.o")
+    both = read("functions.o")
+    with load(*obj, *both) as loaded:
+        types = {each.spec.name: ids.info("map", each.fd)["btf_id"] for each in loaded.maps}
+        told = {each.name: ids.info("prog", each.fd)["btf_id"] for each in loaded.programs}
+        assert len(types) >= 3
+        ours = told.pop("sum")
+        assert {*types.values()} - {0} == {ours}
+        assert set(told) == {"one", "two"}
+        assert len({ours, *told.values()}) == 2
+        held = {ours, *told.values()}
+    deadline = time.monotonic() + 20  # programs are let go of after a grace period
+    while held & set(ids.ids("btf")):
+        assert time.monotonic() < deadline
 
 
 def test_variables_are_set_before_and_read_after():

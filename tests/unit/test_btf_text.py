@@ -11,13 +11,14 @@ import pytest
 
 import bpfasm.asm
 from bpfasm.btf.core import named, resolve
-from bpfasm.btf.core_missing import why
+from bpfasm.btf.core_missing import renamed, why
 from bpfasm.btf.files import btf_of
 from bpfasm.btf.read import Btf
 from bpfasm.btf.text import c_lines, c_name, record_lines
 from bpfasm.btf.write import Writer
 from bpfasm.errors import BpfasmError, DecodeError
 from bpfasm.uapi import bpf as u, btf as uapi
+from bpfasm.views.btf_kernels import looked_up, summary
 from bpfasm.views.btf_types import Shown
 from tests.unit.test_btf_read import BLOB
 from tests.unit.test_core import KERNEL
@@ -137,13 +138,63 @@ def test_a_field_is_shown_with_what_reads_it():
         ("task", "comm[16]", "task.comm[16]: char [16] has no element 16 in the target",
          "see it: bpfasm btf show task"),
         ("task", "flags.x", "task.flags.x: unsigned int is no struct in the target", "see it: bpfasm btf show task"),
-        ("task", "qqqq", "struct task has no member qqqq in the target", "see what it has: bpfasm btf show task"),
+        ("task", "qqqq", "struct task has no member qqqq in the target",
+         "see what it has: bpfasm btf show task; which kernels have it: bpfasm btf show task.qqqq --on all"),
     ],
 )  # fmt: skip
 def test_what_the_target_has_instead(root, path, what, do):
     sought = named(u.BPF_CORE_FIELD_BYTE_OFFSET, root, path)
     assert resolve(sought, [KERNEL]).number is None
     assert why(sought, KERNEL) == (what, do)
+
+
+def kernel(*members, inner=()):
+    """Return types with a struct whose members, of 8 bytes each, are (name, type)."""
+    types = Writer()
+    known = {"long": types.add_int("long", 8), "int": types.add_int("int", 4)}
+    known["disk"] = types.add(uapi.BTF_KIND_PTR, third=types.add_struct("disk", 0, []))
+    known["inner"] = types.add_struct("", 64, [(name, known[kind], 64 * at) for at, (name, kind) in enumerate(inner)])
+    types.add_struct("bio", 256, [(name, known[kind], 64 * at) for at, (name, kind) in enumerate(members)])
+    return Btf(types.to_bytes())
+
+
+OLD = kernel(
+    ("next", "disk"), ("disk", "disk"), ("flags", "int"), ("", "inner"), inner=[("one", "int"), ("two", "long")]
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "new", "name"),
+    [
+        # The type and the member before it; that and the one behind it; at the struct's begin.
+        ("disk", kernel(("next", "disk"), ("device", "disk"), ("more", "int"), ("flags", "int")), "device"),
+        ("disk", kernel(("next", "disk"), ("state", "long"), ("flags", "int")), "state"),
+        ("next", kernel(("link", "disk"), ("disk", "disk")), "link"),
+        # Within an unnamed struct, which may go.
+        ("two", kernel(("flags", "int"), ("one", "int"), ("second", "long")), "second"),
+        # Two that might be it; one thing in common alone; a member that the old kernel has as well; another struct.
+        ("disk", kernel(("next", "disk"), ("device", "disk"), ("x", "int"), ("other", "disk"), ("flags", "int")), ""),
+        ("disk", kernel(("device", "disk"),), ""),
+        ("disk", kernel(("next", "disk"), ("flags", "int")), ""),
+        ("disk", KERNEL, ""),
+    ],
+)  # fmt: skip
+def test_a_member_is_known_again_by_its_place(field, new, name):
+    assert renamed(named(u.BPF_CORE_FIELD_BYTE_OFFSET, "bio", field), OLD, new) == name
+
+
+def test_a_field_in_several_kernels():
+    middle = kernel(("next", "disk"), ("device", "disk"), ("flags", "int"))
+    new = kernel(("next", "disk"), ("more", "int"), ("device", "disk"), ("less", "int"), ("flags", "int"))
+    found = looked_up({"7": new, "5.10": OLD, "6.1": middle, "none": KERNEL}, "bio.disk")
+    assert [*found["5.10"].lines()] == ["bio.disk: offset 8, size 8: struct disk *disk"]
+    where = 'it may be called "device" there: that is in the place it has in'
+    assert found["6.1"].do == f"{where} 5.10"
+    assert found["7"].do == f"{where} 6.1"  # which the oldest alone does not tell
+    assert found["none"].what == "the target has no struct bio"
+    assert summary(found) == "in 5.10; not in 7, 6.1, none"
+    assert summary(looked_up({"5.10": OLD, "6.1": middle}, "bio.flags")) == ""
+    assert summary(looked_up({"5.10": OLD, "7": KERNEL}, "bio")) == "in 5.10; not in 7"
 
 
 def test_an_enumerator_that_is_not_there():
@@ -176,6 +227,8 @@ def test_types_in_an_elf_file():
     for end in range(4, len(whole) - 16, 7):
         with pytest.raises(DecodeError):
             btf_of(whole[:end])
+    with pytest.raises(DecodeError):
+        btf_of(whole[:0x28] + b"\xff" * 8 + whole[0x30:])  # its sections are beyond all memory
 
 
 #: Blobs that are changed and shown; ./run fuzz wants more.

@@ -109,6 +109,16 @@ def test_a_cut_file_is_refused_wherever_it_is_cut(bits, order):
         assert refused.value.rule == "elf"
 
 
+@every_kind
+def test_tables_beyond_all_memory_are_refused(bits, order):
+    data = bytearray(made(bits, order))
+    at = 0x28 if bits == 64 else 0x20
+    data[at : at + bits // 8] = b"\xff" * (bits // 8)  # e_shoff
+    with pytest.raises(DecodeError) as refused:
+        walk(bytes(data))
+    assert refused.value.rule == "elf"
+
+
 #: How many changed files of each kind are read; ./run fuzz wants more, of all together as many as it is told.
 MUTANTS = int(os.environ.get("BPFASM_FUZZ_COUNT", 2000 * len(KINDS))) // len(KINDS)
 

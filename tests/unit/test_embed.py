@@ -12,6 +12,7 @@ from bpfasm import cli
 from bpfasm.asm import *
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
+from bpfasm.elf.draft import Draft
 from bpfasm.elf.object_write import write_object
 from bpfasm.errors import BpfasmError
 from bpfasm.uapi import btf as kinds
@@ -228,6 +229,27 @@ def test_an_object_says_nothing_in_python():
         source = module(data.replace(old, new))
         assert run(source)["SomeThing"].data() == data.replace(old, new)
         assert '""";' not in source
+
+
+def test_an_object_with_nothing_in_it_is_a_module():
+    data = Draft("little").to_bytes()
+    assert run(module(data))["SomeThing"].data() == data
+
+
+def test_names_are_told_apart():
+    """Two variables of one name, and a name that becomes the same as another one where Python takes no dots."""
+    one, two = Global("twice_a", u32, 1), Global("twice_b", u64, 2, const=True)
+    loads = [BPF_LD_MAP_VALUE(R1, one, 0), BPF_LD_MAP_VALUE(R1, two, 0)]
+    programs = [Program(name, BPF_PROG_TYPE_XDP, [*loads, *EXIT]) for name in ("as_it_is", "as_it__s")]
+    data = write_object(*programs).replace(b"twice_b", b"twice_a").replace(b"as_it__s", b"as.it_is")
+    source = module(data)
+    run(source)
+    lines = [line.strip() for line in source.splitlines()]
+    assert [line for line in lines if ": int = ..." in line] == ["twice_a: int = ...,"]
+    assert [line for line in lines if ": LoadedProgram" in line] == [
+        "as_it_is: LoadedProgram",
+        "as_it_is_: LoadedProgram",
+    ]
 
 
 @pytest.mark.fuzz

@@ -16,6 +16,7 @@ from bpfasm.btf.write import Writer
 from bpfasm.elf import sections
 from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.layout import R_BPF_64_32, R_BPF_64_64, R_BPF_64_ABS64
+from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
 from bpfasm.elf.section_of import section_of
@@ -445,6 +446,68 @@ def test_kernel_functions_are_externs_with_their_prototype():
     assert (behind.name, behind.members, btf.type(second.type).name) == ("entity", (), "long")
     (section,) = btf.find(".ksyms", kinds.BTF_KIND_DATASEC)
     assert [each.name for each in btf.type(section).members] == ["weigh"]
+
+
+def test_options_are_externs_of_kconfig():
+    wanted = [
+        kconfig("CONFIG_NET", "char"), kconfig("CONFIG_BPF_JIT", weak=True), kconfig("CONFIG_HZ", u32),
+        kconfig("CONFIG_BPF_SYSCALL", "bool"), kconfig("CONFIG_DEFAULT_HOSTNAME", chars(16)),
+        kconfig("CONFIG_PHYSICAL_START", u64, weak=True),
+    ]  # fmt: skip
+    prog = program(*(BPF_LD_MAP_VALUE(R1, each, 0) for each in wanted))
+    elf = read(prog)
+    assert relocations(elf, "socket") == [(16 * at, each.name, R_BPF_64_64) for at, each in enumerate(wanted)]
+    for each in wanted:
+        found = symbol(elf, each.name)
+        assert (found.section, found.bind == numbers.STB_WEAK) == (numbers.SHN_UNDEF, each.weak)
+    assert elf.section(".kconfig") is None
+    back = read_object(write_object(prog), "back.o")
+    section = back.maps[".kconfig"].value
+    assert {(each.name, each.kind, each.size, each.weak) for each, _ in section.places} == {
+        (each.name, each.kind, each.size, each.weak) for each in wanted
+    }
+    places = {offset: each.name for each, offset in section.places}
+    assert [places[insn.imm2] for insn in back["prog"].insns[: len(wanted)]] == [each.name for each in wanted]
+
+
+def test_structs_of_functions_have_what_is_set():
+    """Each member where it has room; the programs are known by them when the object is read."""
+    types = Writer()
+    function = types.add(kinds.BTF_KIND_PTR, third=types.add(kinds.BTF_KIND_FUNC_PROTO))
+    text = types.add_array(types.add_int("char", 1, kinds.BTF_INT_SIGNED), 5)
+    rows = [("name", text, 0), ("key", types.add_int("u16", 2), 64), ("one", function, 128), ("two", function, 192)]
+    types.add_struct("ops", 40, [*rows, ("last", types.add_int("u64", 8), 256)])
+    one, two = (
+        Program(name, BPF_PROG_TYPE_STRUCT_OPS, EXIT, attach_btf=f"ops.{name}", license="GPL")
+        for name in ("one", "two")
+    )
+    members = {"two": two, "key": -2, "name": b"abc", "one": one}
+    for order in ("little", "big"):
+        data = write_object(StructOps("it", "ops", members), types=Btf(types.to_bytes()), byteorder=order)
+        elf = Elf(data)
+        assert contents(elf, ".struct_ops") == b"abc\0\0\0" + (0xFFFE).to_bytes(2, order) + bytes(16)
+        assert relocations(elf, ".struct_ops") == [(16, "two", R_BPF_64_ABS64), (8, "one", R_BPF_64_ABS64)]
+        btf = btf_of(elf)
+        (id,) = btf.find("ops", kinds.BTF_KIND_STRUCT)
+        assert [(each.name, each.offset) for each in btf.type(id).members] == [
+            ("name", 0), ("key", 48), ("one", 64), ("two", 128),
+        ]  # fmt: skip
+        back = read_object(data, "it.o")
+        assert [(each.name, each.attach_btf) for each in back.programs] == [("two", "ops.two"), ("one", "ops.one")]
+    kernel = Btf(types.to_bytes())
+    refused("object-program", one, types=kernel)
+    refused("object-types", StructOps("it", "ops", members))
+    refused("core-missing", StructOps("it", "ops", {"three": 1}), types=kernel)
+    refused("struct-ops", StructOps("it", "ops", {"name": b"too long"}), types=kernel)
+
+
+def test_what_no_option_is():
+    for wrong in (u8, 4, "number", array(u32, 2)):
+        with pytest.raises(BpfasmError) as caught:
+            kconfig("CONFIG_HZ", wrong)
+        assert caught.value.rule == "kconfig-type"
+    text = kconfig("CONFIG_DEFAULT_HOSTNAME", chars(16))
+    refused("object-operand", program(BPF_LD_MAP_VALUE(R1, text, 4)))
 
 
 def test_a_type_that_holds_itself_is_refused():

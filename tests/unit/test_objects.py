@@ -7,11 +7,11 @@ import pytest
 from support.mutants import mutants
 
 from bpfasm.asm import *
+from bpfasm.asm.kconfig import config_values, parse_config
 from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.variables import Global
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
-from bpfasm.elf import kconfig
 from bpfasm.elf.core import Recorded
 from bpfasm.elf.image import map_name
 from bpfasm.elf.object import read_object
@@ -113,6 +113,10 @@ def test_records_of_fields_are_operands():
     error = operand.missing(linked.insn_at(slot), Target(btf=Btf(types.to_bytes())))
     assert error.rule == "core-missing"
     assert str(error) == "the target has no task_struct.comm\nit was looked for in struct task_struct (id 3)"
+    inner = types.add_struct("names", 16, [("comm", types.add_array(number, 4), 0)])
+    types.add_struct("holder", 16, [("it", inner, 0)])
+    error = operand.missing(linked.insn_at(slot), Target(btf=Btf(types.to_bytes())))
+    assert error.do == "it was looked for in struct task_struct (id 3); it is a member of struct names"
     error = operand.missing(linked.insn_at(slot), Target(btf=Btf(Writer().to_bytes())))
     assert str(error) == "the target has no task_struct.comm\nno type there is called task_struct"
 
@@ -145,8 +149,8 @@ CONFIG_DEFAULT_HOSTNAME="house"
 
 
 def values(text, **own):
-    section = read("kconfig.o").maps[".kconfig"].value
-    found = section.values(kconfig.parse_config(text), {"LINUX_KERNEL_VERSION": 0x60100, **own})
+    variables = [each for each, _ in read("kconfig.o").maps[".kconfig"].value.places]
+    found = config_values(variables, parse_config(text), {"LINUX_KERNEL_VERSION": 0x60100, **own})
     return {variable.name: value for variable, value in found.items()}
 
 
