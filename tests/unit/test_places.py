@@ -14,8 +14,10 @@ counts = HashMap("counts", key=u32, value=u64, max_entries=1)
 
 #: One of each maker: the place, and what it is called.
 ONE_OF_EACH = {
+    "cgroup": (cgroup("/sys/fs/cgroup/mine", "connect4"), "cgroup /sys/fs/cgroup/mine connect4"),
     "fentry": (fentry("vfs_read"), "fentry vfs_read"),
     "fexit": (fexit("nf_nat:nf_nat_setup_info"), "fexit nf_nat:nf_nat_setup_info"),
+    "flow_dissector": (flow_dissector(), "flow_dissector"),
     "fmod_ret": (fmod_ret("security_file_open"), "fmod_ret security_file_open"),
     "freplace": (freplace(XDP, "xdp"), "freplace xdp"),
     "fsession": (fsession("vfs_read"), "fsession vfs_read"),
@@ -28,12 +30,19 @@ ONE_OF_EACH = {
     "netfilter": (netfilter("ipv4", "local_in", priority=-5), "netfilter ipv4 local_in at -5"),
     "perf_event": (perf_event((4, 0x1B1), period=7), "perf event 4:0x1b1"),
     "raw_tracepoint": (raw_tracepoint("sched_switch"), "raw tracepoint sched_switch"),
+    "reuseport": (reuseport(7), "reuseport of fd 7"),
+    "sk_lookup": (sk_lookup("blue"), "sk_lookup of blue"),
+    "socket_filter": (socket_filter(7), "socket_filter of fd 7"),
+    "sockmap": (sockmap(counts, "msg_verdict"), "sockmap counts msg_verdict"),
+    "tc": (tc("eth0", "egress", priority=7), "tc eth0 egress at 7"),
+    "tcx": (tcx("eth0", "ingress", first=True), "tcx eth0 ingress"),
     "tp_btf": (tp_btf("sched_switch"), "tp_btf sched_switch"),
     "tracepoint": (tracepoint("sched", "sched_switch"), "tracepoint sched:sched_switch"),
     "uprobe": (uprobe("/bin/sh", offset=0x40), "uprobe /bin/sh:0x40"),
     "uprobe_multi": (uprobe_multi("libc", pattern="mem*", session=True), "uprobe.session libc:mem*"),
     "uretprobe": (uretprobe("libc", "malloc"), "uretprobe libc:malloc"),
     "usdt": (usdt("libc", "libc", "setjmp"), "usdt libc:libc:setjmp"),
+    "xdp": (xdp("eth0", via="generic"), "xdp eth0 skb"),
 }
 
 
