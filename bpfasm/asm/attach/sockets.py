@@ -78,6 +78,9 @@ class SockmapMsg(_OnSockmap):
     hooks, takes = {"msg_verdict": u.BPF_SK_MSG_VERDICT}, (u.BPF_PROG_TYPE_SK_MSG,)
 
 
+ON_SOCKMAPS: tuple[type[SockmapSkb] | type[SockmapMsg], ...] = (SockmapSkb, SockmapMsg)
+
+
 class _OnNetns(Place):
     """A network namespace: its name, a path of it, an fd; empty is this process's."""
 
@@ -131,12 +134,12 @@ def sockmap(map: Any, hook: str) -> Place:
     BPF_PROG_TYPE_SK_SKB, for what arrives; or ``msg_verdict``, of type BPF_PROG_TYPE_SK_MSG, for what is sent. (4.14;
     a link 6.10)
     """
-    kinds: tuple[type[SockmapSkb] | type[SockmapMsg], ...] = (SockmapSkb, SockmapMsg)
-    for kind in kinds:
+    for kind in ON_SOCKMAPS:
         if hook in kind.hooks:
             return kind(map, hook)
     raise refuse(
-        f"sockmap(): {hook!r} is nothing to attach to", f"it is one of {', '.join(w for k in kinds for w in k.hooks)}"
+        f"sockmap(): {hook!r} is nothing to attach to",
+        f"it is one of {', '.join(w for k in ON_SOCKMAPS for w in k.hooks)}",
     )
 
 
