@@ -57,7 +57,7 @@ def _iproute() -> Iterator[Any]:
         raise FeatureMissing(
             "netlink is spoken by pyroute2, which is not installed",
             "pip install pyroute2; links need none of it: xdp() from 5.9 on, tcx() from 6.6 on",
-            rule="no-pyroute2",
+            rule="no-pyroute",
         ) from None
     try:
         with IPRoute() as ip:

@@ -1,11 +1,13 @@
 """Where programs are attached, whoever did it; what killed processes leave attached; detaching links by command."""
 
+import errno
 import json
 import os
 import shutil
 import signal
 import subprocess
 from socket import if_nametoindex
+from types import SimpleNamespace
 
 import pytest
 from support.cgroups import cgroups
@@ -13,8 +15,8 @@ from support.network import OURS_SKB, OURS_XDP, alone, counted, until, veth
 
 from bpfasm.asm import *
 from bpfasm.cli import main
-from bpfasm.errors import UsageError
-from bpfasm.kernel import features, leftovers, load, netlink
+from bpfasm.errors import KernelError, UsageError
+from bpfasm.kernel import features, leftovers, load, netlink, signature
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.attached import attached
 from bpfasm.kernel.query import query
@@ -271,3 +273,11 @@ def test_a_link_is_detached_by_command(group, capsys):
         (link,) = obj.attach()
         status, _ = said(capsys, "link", "detach", "id", str(link.info().id))
         assert status == 3  # the kernel cannot
+
+
+def test_what_cannot_be_signed_is_not_attached():
+    """A map can be bound to a program, and to nothing else."""
+    counts = ArrayMap("counts", value=u64, max_entries=1)
+    with load(counts) as obj, pytest.raises(KernelError) as caught:
+        signature.sign(SimpleNamespace(fd=obj[counts].fd, name="none"), "xdp")
+    assert (caught.value.rule, caught.value.errno) == ("attach-owner", errno.EINVAL)

@@ -195,4 +195,4 @@ def test_pyroute2_is_named_where_it_lacks(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyroute2", None)
     with pytest.raises(FeatureMissing) as caught:
         netlink.xdp()
-    assert caught.value.rule == "no-pyroute2"
+    assert caught.value.rule == "no-pyroute"

@@ -7,6 +7,8 @@ import pytest
 
 import bpfasm.asm.attach as places
 from bpfasm.asm import *
+from bpfasm.elf import sections
+from bpfasm.elf.place_of import place_at, place_of
 from bpfasm.errors import AssemblyError
 
 XDP = Program("xdp", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])
@@ -88,3 +90,42 @@ def test_what_is_no_place():
         Program("p", BPF_PROG_TYPE_KPROBE, [BPF_EXIT_INSN()], attach="vfs_read")
     assert caught.value.rule == "attach-target"
     assert caught.value.what == "the attach of p is 'vfs_read', not a place"
+
+
+#: What stands for the device, cgroup, socket, map or namespace that a section does not name, by its name's beginning.
+WHERE = {"xdp": "eth0", "tc": "eth0", "cgroup": "/sys/fs/cgroup/mine", "sockops": "/sys/fs/cgroup/mine", "sk_skb": 7,
+         "sk_msg": 7, "sk_lookup": "blue", "flow_dissector": "blue", "socket": 7, "sk_reuseport": 7}  # fmt: skip
+
+#: Those that leave open to what; and the programs of XDP that maps of devices and CPUs hold.
+OPEN = {"tc": "ingress", "classifier": "egress", "cgroup/skb": "egress", "sk_skb": "verdict"}
+ATTACHED = [
+    row
+    for row in sections.ROWS
+    if row.name.startswith((*WHERE, "classifier")) and not row.name.endswith(("devmap", "cpumap"))
+]
+
+
+@pytest.mark.parametrize("row", ATTACHED, ids=[row.name for row in ATTACHED])
+def test_a_section_and_where_are_a_place(row):
+    program = Program("p", row.type, [BPF_EXIT_INSN()], expected_attach_type=row.attach_type)
+    where = next((each for name, each in WHERE.items() if row.name.startswith(name)), "eth0")
+    place = place_at(program, where, OPEN.get(row.name, ""))
+    assert row.type in place.takes
+    assert place.__dict__[place._fields[0]] == where
+    if row.name in OPEN:
+        assert OPEN[row.name] in str(place)
+        if row.name != "cgroup/skb":  # whose attach type is that of ingress
+            with pytest.raises(AssemblyError):
+                place_at(program, where)
+    elif row.attach_type and hasattr(place, "attach_type"):
+        assert place.attach_type == row.attach_type
+    assert place.told_at_load().get("expected_attach_type", row.attach_type) == row.attach_type
+
+
+def test_a_section_of_this_namespace_is_a_place_by_itself():
+    assert place_of(*sections.find("sk_lookup")) == sk_lookup()
+    assert place_of(*sections.find("flow_dissector")) == flow_dissector()
+    assert place_of(*sections.find("xdp")) is None
+    with pytest.raises(AssemblyError) as caught:
+        place_at(Program("p", BPF_PROG_TYPE_KPROBE, [BPF_EXIT_INSN()]), "eth0")
+    assert caught.value.rule == "attach-target"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EEXIST, EINVAL, EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.privilege import event_not_permitted, lacking, not_permitted
@@ -82,6 +82,13 @@ def not_bound(program: LoadedProgram, where: Place, number: int) -> BpfasmError:
     if number in (EPERM, EACCES):
         return event_not_permitted(f"attaching {program.name} at {where}", errno_name(number))
     what = f"{program.name} was not attached at {where}"
+    if number == EEXIST:
+        return KernelError(
+            number,
+            f"{what}: it runs there already, and an event runs a program once",
+            "load it a second time, under another name, to have it twice",
+            rule="attach-refused",
+        )
     return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="attach-refused")
 
 

@@ -29,11 +29,11 @@ def open_link(program: LoadedProgram, where: SockmapSkb | SockmapMsg, mode: str 
             number = error.errno or 0
         # Before 6.10 there are no such links: the other way tells whether it is something else.
         if number not in (EINVAL, EOPNOTSUPP) or mode == "link":
-            raise _refusal(program, where, number)
+            raise _refusal(program, where, number, mode)
     try:
         bpf.prog_attach(target_fd=map, attach_bpf_fd=program.fd, attach_type=kind)
     except OSError as error:
-        raise _refusal(program, where, error.errno or 0) from None
+        raise _refusal(program, where, error.errno or 0, mode) from None
     held = another(map)
     return PlacedLink(program, where, "prog_attach", lambda prog: _undo(held, kind, prog), holds=(held,))
 
@@ -47,20 +47,20 @@ def _undo(map: int, kind: int, program: int) -> None:
             raise
 
 
-def _refusal(program: LoadedProgram, where: SockmapSkb | SockmapMsg, number: int) -> BpfasmError:
+def _refusal(program: LoadedProgram, where: SockmapSkb | SockmapMsg, number: int, mode: str) -> BpfasmError:
     """Say why it was not attached."""
     from bpfasm.kernel.features import ask
     from bpfasm.kernel.links.refused import not_attached
     from bpfasm.syscall.probe.answer import NO
 
-    if number in (EINVAL, EOPNOTSUPP) and ask("link/sockmap").state == NO:
-        name = where.hook.upper()
-        if where.hook == "verdict" and ask("attach/sk_skb_verdict").state == NO:
-            return FeatureMissing(
-                f"this kernel ({system.release()}) attaches no {name} without a parser",
-                'it came with 5.13; "stream_verdict" takes a parser',
-                rule="no-sockmap-link",
-            )
+    unknown = number in (EINVAL, EOPNOTSUPP)
+    if unknown and where.hook == "verdict" and ask("attach/sk_skb_verdict").state == NO:
+        return FeatureMissing(
+            f"this kernel ({system.release()}) attaches no verdict without a parser",
+            'it came with 5.13; "stream_verdict" takes a parser',
+            rule="no-sockmap-link",
+        )
+    if unknown and mode == "link" and ask("link/sockmap").state == NO:
         return FeatureMissing(
             f"this kernel ({system.release()}) has no links on maps of sockets",
             'they came with 6.10; mode="prog_attach" or "auto" does without',
