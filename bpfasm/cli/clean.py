@@ -39,8 +39,8 @@ def main(argv: list[str]) -> int:
         "clean",
         "List what outlived its process: events in tracefs, pins in a folder of their process, structs of\n"
         "functions that are still registered, programs that are still attached, half-made files of the lab. What is\n"
-        "this user's, and whose process is dead, is removed after a question. What lives stays, and so does what cannot be seen from this pid\n"
-        "namespace. Exit status 1: something is left that could go.",
+        "this user's, and whose process is dead, is removed after a question. What lives stays, and so does what\n"
+        "cannot be seen from this pid namespace. Exit status 1: something is left that could go.",
         """
   bpfasm clean
   bpfasm clean --yes
