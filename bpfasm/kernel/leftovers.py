@@ -126,15 +126,16 @@ def _programs() -> list[Leftover]:
     from bpfasm.kernel import signature
     from bpfasm.kernel.signed import place
 
-    found = []
+    found: dict[tuple[str, Owner], Leftover] = {}
     try:
         for each in signature.signatures():
             where = place(each)
-            if where:
-                found.append(Leftover("prog", str(each.map_id), (where,), each.owner, each.owner.alive()))
+            if where:  # a program may have been signed twice
+                left = Leftover("prog", str(each.map_id), (where,), each.owner, each.owner.alive())
+                found.setdefault((where, each.owner), left)
     except FeatureMissing:
         pass  # who may not list maps cannot have attached any that stay
-    return found
+    return [*found.values()]
 
 
 def _files(folder: str) -> list[str]:

@@ -45,21 +45,26 @@ def netns() -> int:
     return os.stat("/proc/self/ns/net").st_ino
 
 
-def signing(kind: str, **where: Any) -> Callable[[KernelProgram], str]:
+def signing(kind: str, **where: Any) -> Callable[[KernelProgram], None]:
     """Return what signs programs that will be attached somewhere."""
     return lambda program: sign(program, kind, **where)
 
 
-def sign(program: KernelProgram, kind: str, **where: Any) -> str:
-    """Say of a program that it will be attached somewhere, by this process; return the tag. Raises KernelError."""
+def sign(program: KernelProgram, kind: str, **where: Any) -> None:
+    """Say of a program that it will be attached somewhere, by this process. Raises KernelError.
+
+    What was said of it once holds for as long as it lives: it may be attached there again and again.
+    """
     import json
 
     from bpfasm.errors import KernelError
     from bpfasm.kernel.words import errno_name
 
-    tag = this_process().tag()
-    text = json.dumps({"tag": tag, "kind": kind, **where}).encode()
-    value, key = buffer(text.ljust(SIZE, b"\0")), buffer(pack("=I", 0))
+    text = json.dumps({"kind": kind, **where})
+    said = program.__dict__.setdefault("_signed", set())
+    if (os.getpid(), text) in said:
+        return
+    value = buffer(json.dumps({"tag": this_process().tag(), "kind": kind, **where}).encode().ljust(SIZE, b"\0"))
     try:
         fd = with_memory(
             lambda: bpf.map_create(
@@ -67,7 +72,7 @@ def sign(program: KernelProgram, kind: str, **where: Any) -> str:
             )
         )
         try:
-            bpf.map_update_elem(map_fd=fd, key=key, value=value)
+            bpf.map_update_elem(map_fd=fd, key=buffer(pack("=I", 0)), value=value)
             bpf.prog_bind_map(program.fd, fd)
         finally:
             os.close(fd)
@@ -79,7 +84,7 @@ def sign(program: KernelProgram, kind: str, **where: Any) -> str:
             "it takes a kernel from 5.10 on; links need none of it",
             rule="attach-owner",
         ) from None
-    return tag
+    said.add((os.getpid(), text))
 
 
 def signatures() -> Iterator[Signature]:

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import random
+import select
 import shutil
 import signal
 import subprocess
@@ -20,8 +22,12 @@ from bpfasm.kernel import features, leftovers, load, netlink, signature
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.attached import attached
 from bpfasm.kernel.query import query
+from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab
+
+#: So many rounds of processes are killed; on the lab's four kernels together as many.
+KILLS = 5 if "rdinit=/lab/" in (system.read("/proc/cmdline") or "") else 20
 
 XDP, CLS, SKB, FLOW = (
     BPF_PROG_TYPE_XDP,
@@ -281,3 +287,50 @@ def test_what_cannot_be_signed_is_not_attached():
     with load(counts) as obj, pytest.raises(KernelError) as caught:
         signature.sign(SimpleNamespace(fd=obj[counts].fd, name="none"), "xdp")
     assert (caught.value.rule, caught.value.errno) == ("attach-owner", errno.EINVAL)
+
+
+def again_and_again(program, where, mode, ready):
+    """Attach and detach; never returns."""
+    try:
+        with load(program) as obj:
+            os.write(ready, b"r")
+            while True:
+                attach(obj[program], where, mode).close()
+    finally:
+        os._exit(1)
+
+
+def test_killed_at_any_moment(group):
+    """Each mechanism at once, at random points between open and detach: all that stays is found, and goes."""
+
+    def test():
+        veth()
+        chance, seen = random.Random(23), 0
+        for _ in range(KILLS):
+            ready, say = os.pipe()
+            children = []
+            for type, make, returns in STAYS.values():
+                program, _ = counted("killed", type, None, returns)
+                child = os.fork()
+                if not child:
+                    again_and_again(program, *make(group), say)
+                children.append(child)
+            os.close(say)
+            for _ in children:
+                assert os.read(ready, 1) == b"r"
+            os.close(ready)
+            for child in children:
+                select.select([], [], [], chance.uniform(0, 0.05))
+                os.kill(child, signal.SIGKILL)
+            for child in children:
+                os.waitpid(child, 0)
+            found = [each for each in leftovers.find() if each.kind == "prog"]
+            assert {each.owner.pid for each in found} <= {*children}
+            assert len(found) == sum(map(len, left(group).values()))
+            seen += len(found)
+            for each in found:
+                each.remove()
+            assert not any(left(group).values())
+        assert seen
+
+    alone(test)

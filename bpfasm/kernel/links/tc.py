@@ -8,6 +8,7 @@ from bpfasm.errors import KernelError
 from bpfasm.kernel import netlink, signature
 from bpfasm.kernel.links.device import index, no_device
 from bpfasm.kernel.links.placed import PlacedLink
+from bpfasm.syscall.owner import this_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ def open_link(program: LoadedProgram, where: Tc, mode: str = "auto") -> Link:
     """
     at = index(where.device)
     sign = signature.signing("tc", netns=signature.netns(), ifindex=at)
-    tag = sign(program)
+    sign(program)
     made = False
     try:
         made = netlink.add_clsact(at)
         ours = made or any(each.name.endswith(_OURS) for each in netlink.filters(at))
-        name = tag + _OURS * ours
+        name = this_process().tag() + _OURS * ours
         _put(at, where, program.fd, name, replace=where.replaces)
         # Which priority and handle the kernel picked is read back, and which program is there.
         (got,) = [each for each in netlink.filters(at) if each.name == name]
