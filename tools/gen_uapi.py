@@ -42,6 +42,7 @@ HEADERS = {
     "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
+    "socket": "asm-generic/socket.h",
 }
 
 #: object-like macros that are no constants: a guard, the other name of a member, a list of members
@@ -54,7 +55,7 @@ MACHINES = {
 }
 
 #: system calls that Python's library does not wrap
-SYSCALLS = ("__NR_bpf", "__NR_perf_event_open", "__NR_membarrier")
+SYSCALLS = ("__NR_bpf", "__NR_perf_event_open", "__NR_membarrier", "__NR_setns")
 
 
 # C: values and layouts, on a little-endian 64-bit machine

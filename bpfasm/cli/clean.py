@@ -38,9 +38,9 @@ def main(argv: list[str]) -> int:
     parser = Parser(
         "clean",
         "List what outlived its process: events in tracefs, pins in a folder of their process, structs of\n"
-        "functions that are still registered, half-made files of the lab. What is this user's, and whose process is\n"
-        "dead, is removed after a question. What lives stays, and so does what cannot be seen from this pid\n"
-        "namespace. Exit status 1: something is left that could go.",
+        "functions that are still registered, programs that are still attached, half-made files of the lab. What is\n"
+        "this user's, and whose process is dead, is removed after a question. What lives stays, and so does what\n"
+        "cannot be seen from this pid namespace. Exit status 1: something is left that could go.",
         """
   bpfasm clean
   bpfasm clean --yes

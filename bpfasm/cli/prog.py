@@ -7,6 +7,7 @@ from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text, 
 from bpfasm.cli.options import write
 from bpfasm.errors import InputError
 from bpfasm.kernel import select
+from bpfasm.kernel.attached import attached
 from bpfasm.kernel.dump import assembled_of, dump, full_name
 from bpfasm.kernel.info import jited, prog_info
 from bpfasm.views import documents, object_documents, objects
@@ -36,10 +37,12 @@ def main(argv: list[str]) -> int:
     )
     args, command, words = parse(parser, argv)
     if command == "show":
-        found = (prog_info(opened.fd) for opened in chosen(parser, words))
+        found = [prog_info(opened.fd) for opened in chosen(parser, words)]
+        places = attached({info.type for info in found})
+        shown = [(info, full_name(info), places.get(info.id, [])) for info in found]
         if args.json:
-            return put_json(object_documents.progs((info, full_name(info)) for info in found), args)
-        return put_text((line for info in found for line in objects.prog_lines(info, full_name(info))), args)
+            return put_json(object_documents.progs(shown), args)
+        return put_text((line for each in shown for line in objects.prog_lines(*each)), args)
     if command == "dump":
         return _dump(parser, words, args)
     raise parser.refuse(f"prog has no command {command!r}: it has list, show and dump")

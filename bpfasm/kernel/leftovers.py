@@ -38,10 +38,11 @@ class Leftover(Value):
 
     @property
     def name(self) -> str:
-        """What it is called: events by group and name, pins by their folder, structs of functions by name and id."""
+        """What it is called: events by group and name, pins by their folder, structs of functions by name and id,
+        programs by where they are attached."""
         if self.kind == "ops":
             return f"{self.parts[0]} (map {self.place})"
-        return " ".join(self.parts) if self.kind == "event" else self.place
+        return self.place if self.kind == "pin" else " ".join(self.parts)
 
     def remove(self) -> None:
         """Remove it; what is gone already counts as removed. Raises OSError."""
@@ -50,7 +51,7 @@ class Leftover(Value):
 
 def find() -> list[Leftover]:
     """Return everything with an owner's tag, the living's too."""
-    return [*_events(), *_pins(), *_struct_ops()]
+    return [*_events(), *_pins(), *_struct_ops(), *_programs()]
 
 
 def kept_pins() -> list[str]:
@@ -119,6 +120,24 @@ def _struct_ops() -> list[Leftover]:
     return found
 
 
+def _programs() -> list[Leftover]:
+    """Return programs that are attached without a link, by those whose name they carry."""
+    from bpfasm.errors import FeatureMissing
+    from bpfasm.kernel import signature
+    from bpfasm.kernel.signed import place
+
+    found: dict[tuple[str, Owner], Leftover] = {}
+    try:
+        for each in signature.signatures():
+            where = place(each)
+            if where:  # a program may have been signed twice
+                left = Leftover("prog", str(each.map_id), (where,), each.owner, each.owner.alive())
+                found.setdefault((where, each.owner), left)
+    except FeatureMissing:
+        pass  # who may not list maps cannot have attached any that stay
+    return [*found.values()]
+
+
 def _files(folder: str) -> list[str]:
     return sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
 
@@ -152,4 +171,13 @@ def _remove_struct_ops(left: Leftover) -> None:
             os.close(fd)
 
 
-_REMOVE = {"event": _remove_events, "pin": _remove_pins, "ops": _remove_struct_ops}
+def _remove_program(left: Leftover) -> None:
+    from bpfasm.kernel import signature
+    from bpfasm.kernel.signed import remove
+
+    for each in signature.signatures():
+        if str(each.map_id) == left.place and each.owner == left.owner:
+            remove(each)
+
+
+_REMOVE = {"event": _remove_events, "pin": _remove_pins, "ops": _remove_struct_ops, "prog": _remove_program}

@@ -37,11 +37,16 @@ from bpfasm.uapi.bpf import (
     BPF_OBJ_GET,
     BPF_OBJ_GET_INFO_BY_FD,
     BPF_OBJ_PIN,
+    BPF_PROG_ATTACH,
+    BPF_PROG_BIND_MAP,
+    BPF_PROG_DETACH,
     BPF_PROG_GET_FD_BY_ID,
     BPF_PROG_GET_NEXT_ID,
     BPF_PROG_LOAD,
+    BPF_PROG_QUERY,
     BPF_PROG_TEST_RUN,
     BPF_RAW_TRACEPOINT_OPEN,
+    BPF_TASK_FD_QUERY,
     sizeof_struct_bpf_common_attr,
     sizeof_union_bpf_attr,
     struct_bpf_common_attr,
@@ -265,6 +270,53 @@ def iter_create(link_fd: int) -> int:
 def link_detach(link_fd: int) -> None:
     """Detach a link's program while the link stays."""
     Attr({"link_detach.link_fd": link_fd}).call(BPF_LINK_DETACH)
+
+
+def prog_attach(**fields: Field) -> None:
+    """Attach a program without a link.
+
+    Fields: target_fd, attach_bpf_fd, attach_type, attach_flags, replace_bpf_fd.
+    """
+    Attr(fields).call(BPF_PROG_ATTACH)
+
+
+def prog_detach(**fields: Field) -> None:
+    """Detach a program that was attached without a link. Fields: target_fd, attach_bpf_fd, attach_type."""
+    Attr(fields).call(BPF_PROG_DETACH)
+
+
+def prog_query(**fields: Field) -> Attr:
+    """Ask what is attached to a target; return the answer, whose fields begin with ``query.``.
+
+    Fields: target_fd, attach_type, query_flags, prog_ids, prog_cnt, link_ids ... Raises ENOSPC where there is more
+    than ``prog_cnt``.
+    """
+    # The kernel writes flags and a count; it looks at no more fields than it is given.
+    attr = Attr(
+        {f"query.{name}": value for name, value in fields.items()}, least=end(union_bpf_attr, "query.prog_cnt")
+    )
+    attr.call(BPF_PROG_QUERY)
+    return attr
+
+
+def prog_bind_map(prog_fd: int, map_fd: int) -> None:
+    """Let a map live as long as a program, which need not refer to it. (5.10)"""
+    Attr({"prog_bind_map.prog_fd": prog_fd, "prog_bind_map.map_fd": map_fd}).call(BPF_PROG_BIND_MAP)
+
+
+def task_fd_query(pid: int, fd: int, text: Buffer) -> Attr:
+    """Ask which program a process's perf event or raw tracepoint runs, and where: ``text`` gets the place's name.
+
+    The answer's fields are ``task_fd_query.prog_id``, ``.fd_type`` (BPF_FD_TYPE_*), ``.probe_offset``,
+    ``.probe_addr``. Raises ENOENT for an event without a program, ENOTSUPP for what is no event.
+    """
+    fields: dict[str, Field] = {"pid": pid, "fd": fd, "buf": text, "buf_len": len(text)}
+    attr = Attr(
+        {f"task_fd_query.{name}": value for name, value in fields.items()},
+        least=end(union_bpf_attr, "task_fd_query.probe_addr"),
+    )
+    attr.call(BPF_TASK_FD_QUERY)
+    return attr
 
 
 def obj_pin(fd: int, path: str) -> None:

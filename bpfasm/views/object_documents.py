@@ -6,9 +6,10 @@ from bpfasm.views.objects import attach_type, map_type, prog_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Any
 
+    from bpfasm.kernel.attached import AttachedAt
     from bpfasm.kernel.btf_info import BtfInfo
     from bpfasm.kernel.info import ProgInfo
     from bpfasm.kernel.link_info import LinkInfo
@@ -29,12 +30,12 @@ def safe(value: Any) -> Any:
     return value
 
 
-def progs(found: Iterable[tuple[ProgInfo, str]]) -> dict[str, Any]:
-    """Return programs, each with its full name."""
-    return {"schema": "bpfasm/prog-list/1", "programs": [_prog(info, name) for info, name in found]}
+def progs(found: Iterable[tuple[ProgInfo, str, Sequence[AttachedAt]]]) -> dict[str, Any]:
+    """Return programs, each with its full name, and where it is attached."""
+    return {"schema": "bpfasm/prog-list/1", "programs": [_prog(*each) for each in found]}
 
 
-def _prog(info: ProgInfo, name: str) -> dict[str, Any]:
+def _prog(info: ProgInfo, name: str, places: Sequence[AttachedAt]) -> dict[str, Any]:
     return {
         "id": info.id,
         "type": prog_type(info.type),
@@ -57,6 +58,7 @@ def _prog(info: ProgInfo, name: str) -> dict[str, Any]:
         "run_cnt": safe(info.run_cnt),
         "recursion_misses": safe(info.recursion_misses),
         "functions": [{"pc": pc, "name": name} for pc, name in info.functions],
+        "attached": [{"by": each.by, "where": each.where, "link_id": each.id or None} for each in places],
     }
 
 

@@ -8,9 +8,10 @@ from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from bpfasm.kernel.attached import AttachedAt
     from bpfasm.kernel.btf_info import BtfInfo
     from bpfasm.kernel.info import ProgInfo
     from bpfasm.kernel.link_info import LinkInfo
@@ -35,7 +36,7 @@ def attach_type(number: int) -> str:
     return _ATTACH_TYPES.get(number, str(number)).removeprefix("BPF_").lower()
 
 
-def prog_lines(info: ProgInfo, name: str) -> Iterator[str]:
+def prog_lines(info: ProgInfo, name: str, places: Sequence[AttachedAt] = ()) -> Iterator[str]:
     """Yield what is to be said of a program."""
     runs = f"  run_time_ns {info.run_time_ns}  run_cnt {info.run_cnt}" if info.run_cnt else ""
     misses = f"  recursion_misses {info.recursion_misses}" if info.recursion_misses else ""
@@ -53,6 +54,8 @@ def prog_lines(info: ProgInfo, name: str) -> Iterator[str]:
     yield f"\txlated {info.xlated_len}B  {jited}  memlock {info.memlock}B{maps}"
     if info.btf_id:
         yield f"\tbtf_id {info.btf_id}"
+    for each in places:
+        yield f"\tattached {each.where}  by {each.by}{f' {each.id}' if each.id else ''}"
 
 
 def map_lines(facts: dict[str, Any]) -> Iterator[str]:

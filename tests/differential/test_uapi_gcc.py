@@ -34,6 +34,7 @@ HEADERS = {
     "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
+    "socket": "asm-generic/socket.h",
 }
 
 pytestmark = pytest.mark.oracle

@@ -12,7 +12,10 @@ from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.links.kprobe import symbols_of
+from bpfasm.kernel.links.kprobe import _pmu_event, symbols_of
+from bpfasm.kernel.links.kprobe_refused import refusal
+from bpfasm.kernel.links.perf_link import bind
+from bpfasm.kernel.links.tracefs_event import TracefsEvent
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.owner import owner_of, this_process
@@ -358,3 +361,36 @@ def test_a_forgotten_link_detaches_with_a_warning(kprobes, chown):
             gc.collect()
         chown()
         assert obj[counts][0] == 0
+
+
+@pytest.mark.parametrize("name", ["event", "group"])
+def test_names_that_tracefs_takes(kprobes, tracefs_root, name):
+    """An event is named as in C, a group has 63 characters: else it is EINVAL, and its sentence says so."""
+    where = kprobe(syscall="getpriority")
+    made = TracefsEvent(tracefs_root, "kprobe", "getpriority")
+    setattr(made, name, {"event": "a.b", "group": made.group.ljust(64, "x")}[name])
+    with pytest.raises(OSError) as caught:
+        made.open("p", symbols_of(where)[0])
+    assert caught.value.errno == errno.EINVAL
+    refused = refusal(where, errno.EINVAL, tracefs.error_of(tracefs_root, made.group[:50]))
+    assert (refused.rule, refused.errno) == ("tracefs-name", errno.EINVAL)
+    assert "tracefs says: " in refused.what
+    made.group = made.group[:63]
+    if name == "group":
+        os.close(made.open("p", symbols_of(where)[0]))
+        made.remove()
+
+
+def test_an_event_runs_a_program_once(kprobes):
+    """SET_BPF for the second time is EEXIST, by the ioctl and by a link."""
+    program, _ = counter("once", kprobe(syscall="getpriority"))
+    with load(program) as obj:
+        for mode in ("perf", "link"):
+            if mode == "link" and features.ask("link/perf_event").state != "yes":
+                continue
+            event = _pmu_event(system.pmu_type("kprobe"), program.attach)
+            again = os.dup(event)
+            with bind(event, obj[program], program.attach, mode), pytest.raises(KernelError) as caught:
+                bind(again, obj[program], program.attach, mode)
+            assert (caught.value.rule, caught.value.errno) == ("attach-refused", errno.EEXIST)
+            assert "runs there already" in caught.value.what

@@ -1,12 +1,9 @@
 """Netfilter hooks, in a network namespace of the test's own: 23 datagrams, dropped or counted."""
 
-import fcntl
-import os
 import socket
-import struct
-import traceback
 
 import pytest
+from support.network import alone
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError
@@ -16,7 +13,6 @@ from bpfasm.uapi.netfilter import NF_ACCEPT, NF_DROP
 
 pytestmark = pytest.mark.lab
 
-CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 1 << 30, 0x8914, 1
 EVENTS = 23
 HERE = netfilter("ipv4", "local_in", priority=-128)
 
@@ -41,26 +37,6 @@ def verdict(name, number, where=HERE):
         BPF_EXIT_INSN(),
     ]
     return Program(name, BPF_PROG_TYPE_NETFILTER, body, attach=where), counts
-
-
-def alone(test):
-    """Run a test in a child, in a network namespace of its own whose loopback device is up."""
-    import ctypes
-
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            assert ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
-                fcntl.ioctl(made, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
-            test()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def sent():

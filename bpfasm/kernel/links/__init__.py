@@ -7,6 +7,8 @@
 #: The module that opens links to a kind of place (a class of ``bpfasm.asm.attach``), by the name of the class, or of
 #: one that it is derived from.
 OPENERS = {
+    "Cgroup": "cgroup",
+    "FlowDissector": "flow_dissector",
     "Iterator": "iterator",
     "Kprobe": "kprobe",
     "KprobeMulti": "kprobe_multi",
@@ -14,9 +16,17 @@ OPENERS = {
     "Netfilter": "netfilter",
     "PerfEvent": "sampling",
     "RawTracepoint": "raw_tracepoint",
+    "Reuseport": "socket",
+    "SkLookup": "netns",
+    "SocketFilter": "socket",
+    "SockmapMsg": "sockmap",
+    "SockmapSkb": "sockmap",
+    "Tc": "tc",
+    "Tcx": "tcx",
     "Traced": "tracing",
     "Tracepoint": "tracepoint",
     "Uprobe": "uprobe",
     "UprobeMulti": "uprobe_multi",
     "Usdt": "usdt",
+    "Xdp": "xdp",
 }

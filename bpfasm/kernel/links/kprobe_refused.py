@@ -69,6 +69,13 @@ def refusal(probe: Kprobe, number: int, said: str = "") -> BpfasmError:
             "take the offset from the function's disassembly: gdb or objdump on vmlinux",
             rule="kprobe-offset",
         )
+    if number == EINVAL and " name " in said:
+        return KernelError(
+            number,
+            f"{what}: tracefs takes no event or group of that name{words}",
+            "both are letters, digits and _, and a group has 63 of them at most",
+            rule="tracefs-name",
+        )
     if number == EINVAL:
         return KernelError(
             number,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL, EPERM
+from errno import EACCES, EEXIST, EINVAL, EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.privilege import event_not_permitted, not_permitted
+from bpfasm.kernel.privilege import event_not_permitted, lacking, not_permitted
 from bpfasm.kernel.words import errno_name, prog_type
 from bpfasm.syscall import system
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.attach import Place
     from bpfasm.errors import BpfasmError
     from bpfasm.kernel.link import Link
-    from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.kernel.programs import KernelProgram, LoadedProgram
 
 
 def wrong_type(program: LoadedProgram, where: Place) -> KernelError:
@@ -82,13 +82,26 @@ def not_bound(program: LoadedProgram, where: Place, number: int) -> BpfasmError:
     if number in (EPERM, EACCES):
         return event_not_permitted(f"attaching {program.name} at {where}", errno_name(number))
     what = f"{program.name} was not attached at {where}"
+    if number == EEXIST:
+        return KernelError(
+            number,
+            f"{what}: it runs there already, and an event runs a program once",
+            "load it a second time, under another name, to have it twice",
+            rule="attach-refused",
+        )
     return KernelError(number, f"{what}: {errno_name(number)}", "dmesg may tell more", rule="attach-refused")
 
 
-def not_attached(program: LoadedProgram, where: Place, number: int, do: str = "") -> BpfasmError:
-    """Say why a link was not made, where the number is all that is known."""
-    if number == EPERM:
-        return not_permitted(f"attaching {program.name} at {where}", ("CAP_BPF", "CAP_PERFMON"))
+def not_attached(
+    program: KernelProgram,
+    where: Place,
+    number: int,
+    do: str = "",
+    needs: tuple[str, ...] = ("CAP_BPF", "CAP_PERFMON"),
+) -> BpfasmError:
+    """Say why a program was not attached, where the number is all that is known."""
+    if number == EPERM and (lacking(needs) or not do):
+        return not_permitted(f"attaching {program.name} at {where}", needs)
     return KernelError(
         number,
         f"{program.name} was not attached at {where}: {errno_name(number)}",

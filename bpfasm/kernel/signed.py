@@ -1,0 +1,140 @@
+"""Programs that outlive their process and carry its name: whether they are still attached, and taking them away."""
+
+from __future__ import annotations
+
+import os
+
+from bpfasm.errors import BpfasmError
+from bpfasm.kernel import ids, query
+from bpfasm.syscall import namespaces
+from bpfasm.uapi import bpf, names
+from bpfasm.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from bpfasm.kernel.signature import Signature
+
+
+class _Found(Value):
+    """A program that is there: in words, and what takes it away, given an fd of it."""
+
+    text: str
+    prog_id: int
+    remove: Callable[[int], None]
+
+
+def place(signed: Signature) -> str:
+    """Return where a signed program is attached, in words; empty where it is not, or not to be seen from here."""
+    try:
+        return _there(signed, lambda found: found.text)
+    except (BpfasmError, OSError):
+        return ""  # the device is gone, or it is not ours to look at
+
+
+def remove(signed: Signature) -> None:
+    """Take a signed program away; another one that is in its place stays. Raises OSError."""
+
+    def take(found: _Found) -> str:
+        fd = ids.open_id("prog", found.prog_id)
+        if fd is not None:
+            try:
+                found.remove(fd)
+            finally:
+                os.close(fd)
+        return ""
+
+    _there(signed, take)
+
+
+def _there(signed: Signature, use: Callable[[_Found], str]) -> str:
+    """Find a program and use what was found, in its network namespace."""
+    find = _FIND.get(signed.kind)
+    if find is None:
+        return ""  # of a later bpfasm
+    if signed.kind == "cgroup":
+        return _use(find(signed), signed, use)
+    path = namespaces.netns_path(signed.where["netns"])
+    if path is None:
+        return ""
+    with namespaces.inside(path):
+        return _use(find(signed), signed, use)
+
+
+def _use(candidates: Iterable[_Found], signed: Signature, use: Callable[[_Found], str]) -> str:
+    return next((use(each) for each in candidates if _has(each.prog_id, signed.map_id)), "")
+
+
+def _has(prog_id: int, map_id: int) -> bool:
+    """Return whether a program has the map that was bound to it."""
+    from bpfasm.kernel.info import prog_info
+
+    fd = ids.open_id("prog", prog_id)
+    if fd is None:
+        return False
+    try:
+        return map_id in prog_info(fd).map_ids
+    finally:
+        os.close(fd)
+
+
+def _xdp(signed: Signature) -> Iterable[_Found]:
+    from bpfasm.kernel import netlink
+    from bpfasm.kernel.links.device import name
+    from bpfasm.kernel.links.xdp import take_away
+
+    at = signed.where["ifindex"]
+    for via, prog_id in netlink.xdp(at).get(at, {}).items():
+        yield _Found(f"xdp {name(at)} {via}", prog_id, lambda fd, via=via: take_away(at, via, fd))  # type: ignore[misc]
+
+
+def _tc(signed: Signature) -> Iterable[_Found]:
+    from bpfasm.kernel import netlink
+    from bpfasm.kernel.links import device, tc
+
+    at = signed.where["ifindex"]
+    for each in netlink.filters(at):
+        text = f"tc {device.name(at)} {each.direction} at {each.priority}"
+        yield _Found(text, each.prog_id, lambda _, called=each.name: tc.remove(at, called))  # type: ignore[misc]
+
+
+def _flow(signed: Signature) -> Iterable[_Found]:
+    from bpfasm.kernel.links.flow_dissector import undo
+    from bpfasm.kernel.links.netns import netns_fd
+
+    with netns_fd("") as fd:
+        found = query.ask(fd, bpf.BPF_FLOW_DISSECTOR).prog_ids
+    for prog_id in found:
+        yield _Found(f"flow_dissector of network namespace {signed.where['netns']}", prog_id, undo)
+
+
+def _cgroup(signed: Signature) -> Iterable[_Found]:
+    from bpfasm.kernel.links.cgroup import detach
+
+    kind = signed.where["attach_type"]
+    word = names(bpf, "bpf_attach_type").get(kind, str(kind)).removeprefix("BPF_").lower()
+    for folder in query.mounted_cgroups():
+        try:
+            if os.stat(folder).st_ino != signed.where["cgroup"]:
+                continue
+            fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # it went meanwhile
+        try:
+            for prog_id in query.ask(fd, kind).prog_ids:
+                yield _Found(
+                    f"cgroup {folder} {word}",
+                    prog_id,
+                    lambda prog, fd=fd: detach(fd, kind, prog),  # type: ignore[misc]
+                )
+        finally:
+            os.close(fd)
+
+
+_FIND: dict[str, Callable[[Signature], Iterable[_Found]]] = {
+    "xdp": _xdp,
+    "tc": _tc,
+    "flow": _flow,
+    "cgroup": _cgroup,
+}
