@@ -31,6 +31,7 @@ def load(
     log_level: int = 0,
     lines: bool = False,
     values: dict[Any, Any] | None = None,
+    relax: bool = False,
 ) -> Loaded:
     """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
 
@@ -40,13 +41,14 @@ def load(
     map of maps are loaded, too, and so are the programs of a ``StructOps``. ``values`` are what variables hold at
     first, by ``Global`` or name. With a ``log_level`` (1 totals, 2 all states, 4 time, added up) each LoadedProgram
     has the verifier's ``log``; of a refusal it is always kept, with the lines of the source. With ``lines`` the
-    kernel is told them from the start: the log of what it takes, and dumps, show them too.
+    kernel is told them from the start: the log of what it takes, and dumps, show them too. With ``relax``, jumps that
+    16 bits do not reach go by islands, as every kernel takes them.
 
     Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or privilege
     does not allow, KernelError for what else it refuses.
     """
     lent = [item for item in items if isinstance(item, LoadedMap)]
-    gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)
+    gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values, relax=relax)
     loaded = Loaded(lent)
     try:
         for spec in gathered.specs.values():
