@@ -139,7 +139,7 @@ def _helper(name: str) -> Iterator[Entry]:
 
 _HEADERS = (
     *(f"uapi.{name}" for name in ("bpf", "bpf_common", "btf", "filter", "perf_event", "if_ether", "if_link", "in_")),
-    "uapi.pkt_cls",
+    *("uapi.pkt_cls", "uapi.seccomp", "uapi.audit"),
     "uapi.capability",
     "isa.filter_h",
 )
