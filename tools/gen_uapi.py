@@ -28,12 +28,15 @@ UAPI = Path(__file__).parents[1] / "bpfasm" / "uapi"
 
 #: Python module -> C header
 HEADERS = {
+    "audit": "linux/audit.h",
     "bpf": "linux/bpf.h",
     "bpf_common": "linux/bpf_common.h",
     "btf": "linux/btf.h",
     "capability": "linux/capability.h",
     "elf": "linux/elf.h",
     "elf_em": "linux/elf-em.h",
+    "errno": "asm-generic/errno.h",
+    "errno_base": "asm-generic/errno-base.h",
     "filter": "linux/filter.h",
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
@@ -42,11 +45,16 @@ HEADERS = {
     "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
+    "seccomp": "linux/seccomp.h",
     "socket": "asm-generic/socket.h",
 }
 
-#: object-like macros that are no constants: a guard, the other name of a member, a list of members
-SKIPPED = {"__UAPI_DEF_ETHHDR", "sin_zero", "tc_gen"}
+#: object-like macros that are no constants: a guard, the other name of a member, a list of members; and those of
+#: seccomp.h that are made by a macro of a header that it does not include
+SKIPPED = {
+    *("__UAPI_DEF_ETHHDR", "sin_zero", "tc_gen"),
+    *(f"SECCOMP_IOCTL_NOTIF_{name}" for name in ("RECV", "SEND", "ID_VALID", "ADDFD", "SET_FLAGS")),
+}
 
 #: machine as ``os.uname()`` has it -> the directory of its own headers, the macro by which they know it
 MACHINES = {

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 class Gathered:
     """Programs laid out, in the order they were named or referred to, with the maps and variables that they use."""
 
-    def __init__(self, items: Iterable[Program | MapSpec | StructOps], values: dict[Any, Any] | None = None) -> None:
-        """Follow the items. Raises LinkError for two different maps or variables of one name."""
+    def __init__(
+        self,
+        items: Iterable[Program | MapSpec | StructOps],
+        values: dict[Any, Any] | None = None,
+        *,
+        relax: bool = False,
+    ) -> None:
+        """Follow the items; with ``relax``, far jumps get islands. Raises LinkError for two things of one name."""
+        self.relax = relax
         self.assembled: list[Assembled] = []
         self.specs: dict[str, MapSpec] = {}
         self.struct_ops: list[StructOps] = []
@@ -62,7 +69,7 @@ class Gathered:
                 self._programs.add(id(item))
                 if isinstance(item.attach_prog, Program):
                     self._add(item.attach_prog)  # what it is attached to is loaded before it
-                self.assembled.append(assemble(item))
+                self.assembled.append(self._assembled(item))
                 for spec in (*self.assembled[-1].maps, *(item.attach.maps() if item.attach else ())):
                     self._add(spec)
             return
@@ -75,6 +82,14 @@ class Gathered:
         if self.specs[item.name] is item:
             for other in _contents(item):
                 self._add(other)
+
+    def _assembled(self, program: Program) -> Assembled:
+        """Lay a program out; by the one that was given it stays known."""
+        if not self.relax:
+            return assemble(program)
+        from bpfasm.asm.relax import relax
+
+        return assemble(relax(program, gotol=False)).replace(program=program)
 
     def _of_images(self) -> dict[str, Global]:
         """Return the variables of sections that came laid out, from object files."""

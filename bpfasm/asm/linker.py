@@ -300,7 +300,7 @@ def _distance(insn: Insn, target: str | Label, pc: int, body: _Body, *, bits: in
         raise LabelError(
             f"the jump at slot {pc} to {label_text(target)} goes {distance:+d} slots, and 16 bits reach "
             "-32768 to +32767",
-            "link(relax=True) makes it of several; or jump in two steps, or by BPF_JMP32_A (from kernel 6.6 on)",
+            "relax=True (link, load) or asm --relax makes it of several; or go by BPF_JMP32_A (from kernel 6.6 on)",
             source=insn.source,
             rule="jump-range",
         )

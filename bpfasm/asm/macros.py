@@ -95,6 +95,9 @@ _ATOMIC_OPS = (*_ATOMIC_RMW, bpf.BPF_LOAD_ACQ, bpf.BPF_STORE_REL)
 _new = tuple.__new__
 
 
+# What programs are made of looks at its caller's frame itself: to have ``_insn`` do it would take a third longer.
+
+
 def _insn(code: int, dst: int, src: int, off: Any, imm: Any) -> Insn:
     """Make an instruction of one slot, written where the macro was called."""
     frame = _getframe(2)
@@ -112,7 +115,8 @@ def _wide(dst: int, src: int, off: int, imm: Any, off2: int, imm2: Any) -> Insn:
 
 def BPF_ALU64_REG(op: AluOp, dst: Register, src: Register) -> Insn:
     """Compute ``dst = dst op src`` on 64 bits."""
-    return _insn(_ALU64_X | alu_op(op), REG[dst], REG[src], 0, 0)
+    f = _getframe(1)
+    return _new(Insn, (_ALU64_X | alu_op(op), REG[dst], REG[src], 0, 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_ALU64_REG_OFF(op: AluOp, dst: Register, src: Register, off: int) -> Insn:
@@ -122,7 +126,8 @@ def BPF_ALU64_REG_OFF(op: AluOp, dst: Register, src: Register, off: int) -> Insn
 
 def BPF_ALU32_REG(op: AluOp, dst: Register, src: Register) -> Insn:
     """Compute ``dst = dst op src`` on 32 bits; the upper half of ``dst`` becomes 0."""
-    return _insn(_ALU_X | alu_op(op), REG[dst], REG[src], 0, 0)
+    f = _getframe(1)
+    return _new(Insn, (_ALU_X | alu_op(op), REG[dst], REG[src], 0, 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_ALU32_REG_OFF(op: AluOp, dst: Register, src: Register, off: int) -> Insn:
@@ -132,7 +137,8 @@ def BPF_ALU32_REG_OFF(op: AluOp, dst: Register, src: Register, off: int) -> Insn
 
 def BPF_ALU64_IMM(op: AluOp, dst: Register, imm: int) -> Insn:
     """Compute ``dst = dst op imm`` on 64 bits; ``imm`` is sign-extended from 32."""
-    return _insn(_ALU64_K | alu_op(op), REG[dst], 0, 0, simm32(imm))
+    f = _getframe(1)
+    return _new(Insn, (_ALU64_K | alu_op(op), REG[dst], 0, 0, simm32(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_ALU64_IMM_OFF(op: AluOp, dst: Register, imm: int, off: int) -> Insn:
@@ -142,7 +148,8 @@ def BPF_ALU64_IMM_OFF(op: AluOp, dst: Register, imm: int, off: int) -> Insn:
 
 def BPF_ALU32_IMM(op: AluOp, dst: Register, imm: int) -> Insn:
     """Compute ``dst = dst op imm`` on 32 bits; the upper half of ``dst`` becomes 0."""
-    return _insn(_ALU_K | alu_op(op), REG[dst], 0, 0, imm32(imm))
+    f = _getframe(1)
+    return _new(Insn, (_ALU_K | alu_op(op), REG[dst], 0, 0, imm32(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_ALU32_IMM_OFF(op: AluOp, dst: Register, imm: int, off: int) -> Insn:
@@ -174,22 +181,26 @@ def BPF_BSWAP(dst: Register, len: int) -> Insn:
 
 def BPF_MOV64_REG(dst: Register, src: Register) -> Insn:
     """Copy 64 bits: ``dst = src``."""
-    return _insn(_MOV64_X, REG[dst], REG[src], 0, 0)
+    f = _getframe(1)
+    return _new(Insn, (_MOV64_X, REG[dst], REG[src], 0, 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_MOV32_REG(dst: Register, src: Register) -> Insn:
     """Copy the low 32 bits: the upper half of ``dst`` becomes 0."""
-    return _insn(_MOV_X, REG[dst], REG[src], 0, 0)
+    f = _getframe(1)
+    return _new(Insn, (_MOV_X, REG[dst], REG[src], 0, 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_MOV64_IMM(dst: Register, imm: int) -> Insn:
     """Set ``dst`` to ``imm``, sign-extended from 32 bits."""
-    return _insn(_MOV64_K, REG[dst], 0, 0, simm32(imm))
+    f = _getframe(1)
+    return _new(Insn, (_MOV64_K, REG[dst], 0, 0, simm32(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_MOV32_IMM(dst: Register, imm: int) -> Insn:
     """Set the low half of ``dst`` to ``imm`` and the upper half to 0."""
-    return _insn(_MOV_K, REG[dst], 0, 0, imm32(imm))
+    f = _getframe(1)
+    return _new(Insn, (_MOV_K, REG[dst], 0, 0, imm32(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_MOVSX64_REG(dst: Register, src: Register, off: int) -> Insn:
@@ -278,7 +289,8 @@ def BPF_LD_IND(size: Size, src: Register, imm: int) -> Insn:
 
 def BPF_LDX_MEM(size: Size, dst: Register, src: Register, off: int) -> Insn:
     """Load ``dst = *(size *)(src + off)``; what is above ``size`` becomes 0."""
-    return _insn(_LDX | size_of(size), REG[dst], REG[src], off16(off), 0)
+    f = _getframe(1)
+    return _new(Insn, (_LDX | size_of(size), REG[dst], REG[src], off16(off), 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_LDX_MEMSX(size: Size, dst: Register, src: Register, off: int) -> Insn:
@@ -288,13 +300,15 @@ def BPF_LDX_MEMSX(size: Size, dst: Register, src: Register, off: int) -> Insn:
 
 def BPF_STX_MEM(size: Size, dst: Register, src: Register, off: int) -> Insn:
     """Store a register: ``*(size *)(dst + off) = src``."""
-    return _insn(_STX | size_of(size), REG[dst], REG[src], off16(off), 0)
+    f = _getframe(1)
+    return _new(Insn, (_STX | size_of(size), REG[dst], REG[src], off16(off), 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_ST_MEM(size: Size, dst: Register, off: int, imm: int) -> Insn:
     """Store a number: ``*(size *)(dst + off) = imm``; at BPF_DW it is sign-extended."""
     field = simm32 if size is BPF_DW else imm32
-    return _insn(_ST | size_of(size), REG[dst], 0, off16(off), field(imm))
+    f = _getframe(1)
+    return _new(Insn, (_ST | size_of(size), REG[dst], 0, off16(off), field(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def _up_to_word(size: Size) -> int:
@@ -343,22 +357,28 @@ def _atomic_size(size: Size, op: int) -> int:
 
 def BPF_JMP_REG(op: JmpOp, dst: Register, src: Register, off: Target) -> Insn:
     """Jump if ``dst op src`` on 64 bits; ``off`` is a label, or slots from the next instruction."""
-    return _insn(_JMP_X | jmp_op(op), REG[dst], REG[src], jump16(off), 0)
+    f = _getframe(1)
+    return _new(Insn, (_JMP_X | jmp_op(op), REG[dst], REG[src], jump16(off), 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_JMP_IMM(op: JmpOp, dst: Register, imm: int, off: Target) -> Insn:
     """Jump if ``dst op imm`` on 64 bits; ``imm`` is sign-extended, ``off`` is a label or a number of slots."""
-    return _insn(_JMP_K | jmp_op(op), REG[dst], 0, jump16(off), simm32(imm))
+    f = _getframe(1)
+    return _new(Insn, (_JMP_K | jmp_op(op), REG[dst], 0, jump16(off), simm32(imm), None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_JMP32_REG(op: JmpOp, dst: Register, src: Register, off: Target) -> Insn:
     """Jump if ``dst op src`` on the low 32 bits."""
-    return _insn(_JMP32_X | jmp_op(op), REG[dst], REG[src], jump16(off), 0)
+    f = _getframe(1)
+    return _new(Insn, (_JMP32_X | jmp_op(op), REG[dst], REG[src], jump16(off), 0, None, None, (f.f_code, f.f_lasti)))
 
 
 def BPF_JMP32_IMM(op: JmpOp, dst: Register, imm: int, off: Target) -> Insn:
     """Jump if ``dst op imm`` on the low 32 bits."""
-    return _insn(_JMP32_K | jmp_op(op), REG[dst], 0, jump16(off), imm32(imm))
+    f = _getframe(1)
+    return _new(
+        Insn, (_JMP32_K | jmp_op(op), REG[dst], 0, jump16(off), imm32(imm), None, None, (f.f_code, f.f_lasti))
+    )
 
 
 def BPF_JMP_A(off: Target) -> Insn:

@@ -7,6 +7,7 @@ import sys
 
 from bpfasm import inputs
 from bpfasm.asm import assemble, link
+from bpfasm.asm.relax import relax
 from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.cli import object_options as objects
 from bpfasm.cli.options import Parser, add_output, write
@@ -43,10 +44,19 @@ def asm(argv: list[str]) -> int:
         "hex",
         ("elf",),
     )
+    parser.add_argument(
+        "--relax",
+        nargs="?",
+        const="islands",
+        choices=("islands", "gotol"),
+        help="make far jumps of several, by jumps on the way, or by gotol for Linux 6.6 and newer (default: islands)",
+    )
     objects.add_options(parser)
     args = parser.parse_args(argv)
     given = inputs.read(args.input, args.syntax)
     given.whole()
+    if args.relax:
+        given = given.replace(programs=tuple(relax(each, gotol=args.relax == "gotol") for each in given.programs))
     if args.to == "elf" and not args.json:
         write(objects.written(given, args), args.out)
     else:

@@ -34,6 +34,7 @@ def load(
     lines: bool = False,
     values: dict[Any, Any] | None = None,
     btf: Btf | list[Btf] | tuple[Btf, ...] = (),
+    relax: bool = False,
 ) -> Loaded:
     """Load programs, and the maps that their instructions refer to, into the kernel: all or none.
 
@@ -45,13 +46,14 @@ def load(
     has the verifier's ``log``; of a refusal it is always kept, with the lines of the source. With ``lines`` the
     kernel is told them from the start: the log of what it takes, and dumps, show them too. ``btf`` are the types that
     say where fields are, for a kernel that shows none or others: its own, and after them those of modules. What the
-    kernel looks up itself, functions, variables, places to attach to, is still found in the types that it shows.
+    kernel looks up itself, functions, variables, places to attach to, is still found in the types that it shows. With
+    ``relax``, jumps that 16 bits do not reach go by islands, as every kernel takes them.
 
     Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or privilege
     does not allow, KernelError for what else it refuses.
     """
     lent = [item for item in items if isinstance(item, LoadedMap)]
-    gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values)
+    gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values, relax=relax)
     loaded = Loaded(lent)
     opened = OpenTypes()
     try:

@@ -130,8 +130,7 @@ def _helper(name: str) -> Iterator[Entry]:
         if row is None:
             continue
         facts = [("number", f"{row.id}: BPF_EMIT_CALL(BPF_FUNC_{row.name})"), ("is", row.prototype)]
-        if row.meaning:
-            facts.append(("does", row.meaning))
+        facts.append(("does", row.meaning))
         facts.append(("since", f"Linux {row.since}"))
         license = "a license compatible with the GPL" if row.gpl else "any license"
         facts.append(("needs", f"{license}{f', {row.gpl_note}' if row.gpl_note else ''}"))
@@ -140,7 +139,7 @@ def _helper(name: str) -> Iterator[Entry]:
 
 _HEADERS = (
     *(f"uapi.{name}" for name in ("bpf", "bpf_common", "btf", "filter", "perf_event", "if_ether", "if_link", "in_")),
-    "uapi.pkt_cls",
+    *("uapi.pkt_cls", "uapi.seccomp", "uapi.audit"),
     "uapi.capability",
     "isa.filter_h",
 )

@@ -158,7 +158,7 @@ def test_names_of_other_headers_have_their_values(gcc, tmp_path):
             lines.append(
                 f'if ((unsigned long long)({known}) != (unsigned long long){value % 2**64}ULL) puts("{name}");'
             )
-    head = ["stdio.h", "stdint.h", "limits.h", "errno.h", "linux/seccomp.h", "linux/audit.h"]
+    head = ["stdio.h", "stdint.h", "limits.h"]
     includes = "".join(f"#include <{name}>\n" for name in head)
     (tmp_path / "a.c").write_text(f"{includes}int main(void) {{ {' '.join(lines)} return 0; }}\n")
     subprocess.run(["gcc", "-w", "-o", tmp_path / "a", tmp_path / "a.c"], check=True)

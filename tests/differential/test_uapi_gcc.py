@@ -20,12 +20,15 @@ MACHINE = os.uname().machine
 KERNEL_BTF = Path("/sys/kernel/btf/vmlinux")
 
 HEADERS = {
+    "audit": "linux/audit.h",
     "bpf": "linux/bpf.h",
     "bpf_common": "linux/bpf_common.h",
     "btf": "linux/btf.h",
     "capability": "linux/capability.h",
     "elf": "linux/elf.h",
     "elf_em": "linux/elf-em.h",
+    "errno": "asm-generic/errno.h",
+    "errno_base": "asm-generic/errno-base.h",
     "filter": "linux/filter.h",
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
@@ -34,6 +37,7 @@ HEADERS = {
     "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
+    "seccomp": "linux/seccomp.h",
     "socket": "asm-generic/socket.h",
 }
 

@@ -5,6 +5,8 @@ from support import bpf2
 
 from bpfasm.asm import *
 from bpfasm.asm.relax import Inserted
+from bpfasm.errors import LabelError
+from bpfasm.kernel import load
 
 pytestmark = pytest.mark.lab
 
@@ -61,3 +63,15 @@ def test_far_jumps_go_the_same_way(way):
 
 def packet(byte):
     return bytes([byte]) + bytes(63)
+
+
+def test_a_far_program_is_loaded_by_islands():
+    with pytest.raises(LabelError) as caught:
+        load(program(33_000))
+    assert caught.value.rule == "jump-range"
+    for filler in (30_500, 33_000):
+        far = program(filler)
+        with load(far, relax=True) as obj:
+            loaded = obj[far]
+            assert loaded.program is far
+            assert loaded.test_run(packet(0)).retval == 1007 + filler

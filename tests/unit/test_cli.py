@@ -133,7 +133,7 @@ WRONG = {
             'in.py:3: error: the jump at slot 0 to "out" goes +32768 slots, '
             "and 16 bits reach -32768 to +32767 [jump-range]"
         ),
-        "link(relax=True) makes it of several; or jump in two steps, or by BPF_JMP32_A (from kernel 6.6 on)",
+        "relax=True (link, load) or asm --relax makes it of several; or go by BPF_JMP32_A (from kernel 6.6 on)",
     ),
     "a file that raises": (
         "x = 1\ny = x / 0\n",

@@ -159,3 +159,32 @@ def test_bytes_are_read_as_they_were_pasted(how):
 
 def test_our_own_json_is_read():
     assert output("asm", "-", given=output("disasm", "-", "--json", given=HEX)) == HEX
+
+
+def test_far_jumps_are_made_of_several_where_that_is_asked_for():
+    far = ("if r1 == 0x0 goto out\n" + "r0 += 1\n" * 40_000 + "out:\nexit\n").encode()
+    refused = bpfasm("asm", "-", "--from", "kernel", given=far)
+    assert refused.returncode == 1
+    assert refused.stderr.decode() == (
+        '-:1: error: the jump at slot 0 to "out" goes +40000 slots, and 16 bits reach -32768 to +32767 [jump-range]\n'
+        "relax=True (link, load) or asm --relax makes it of several; or go by BPF_JMP32_A (from kernel 6.6 on)\n"
+    )
+    by_gotol = output("asm", "-", "--from", "kernel", "--relax", "gotol", given=far).split()
+    assert by_gotol[:3] == [
+        b"5501010000000000",
+        b"06000000" + (40_000).to_bytes(4, "little").hex().encode(),
+        b"0700000001000000",
+    ]
+    assert len(by_gotol) == 40_003
+    islands = output("asm", "-", "--from", "kernel", "--relax", given=far).split()
+    assert len(islands) == 40_004
+    jumps = {
+        at: int.from_bytes(bytes.fromhex(word.decode())[2:4], "little")
+        for at, word in enumerate(islands)
+        if word[:2] in (b"15", b"05")
+    }
+    (first, island), *others = jumps.items()
+    assert first == 0
+    assert island + 1 in jumps  # it goes to a jump,
+    assert island + 2 + jumps[island + 1] == 40_003  # which goes to the exit;
+    assert dict(others) == {island: 1, island + 1: jumps[island + 1]}  # what comes from above goes over it

@@ -11,7 +11,7 @@ from bpfasm.asm import *
 from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
 from bpfasm.asm.syntax.labels import labelled
 from bpfasm.errors import BpfasmError
-from bpfasm.isa.insn import decode, encode
+from bpfasm.isa.insn import Insn, decode, encode
 from bpfasm.isa.table import FORMS
 from bpfasm.views.listing import PRINTERS, listing
 
@@ -468,3 +468,40 @@ def test_a_zero_in_a_line_is_no_number():
     with pytest.raises(BpfasmError) as caught:
         read("exit\nr\x00 = -128", "llvm")
     assert caught.value.source == ("f", 2)
+
+
+def test_hex_and_decimal_are_not_mistaken_for_each_other():
+    """Lines are read by their shape, which has to tell 0x1f from 10, whatever stood in the text before."""
+    for first in ("0x1f", "0X1F", "31"):
+        found = read(f"r1 = {first}\nr1 = 10\nr1 = 0x10\nr1 = 0X10\nr1 = 10", "llvm")
+        assert [insn.imm for insn in found] == [31, 10, 16, 16, 10], first
+
+
+@pytest.mark.parametrize(
+    "line", ["r\u0661 = 5", "r1 = \u0665", "r1 = 1\u0665", "r01 = 5", "1r = 12", "r1 = 12a", "r 1 = 5"]
+)
+def test_digits_stand_where_they_belong(line):
+    """Neither digits of other scripts nor those that would give the shape of a good line."""
+    with pytest.raises(BpfasmError) as caught:
+        read(f"r1 = 12\nr1 = 5\n{line}", "llvm")
+    assert caught.value.source == ("f", 3)
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf"])
+def test_lines_that_are_read_together_are_read_as_each_alone(syntax):
+    """Several hundred lines are cut at once; odd ones between them keep the numbers where they belong."""
+    print_one = PRINT[syntax]
+    texts = [print_one(insn, form) for form, insn in samples(4, seed=3) if "\n" not in print_one(insn, form)]
+    mixed = list(
+        itertools.chain.from_iterable((text, ODD[at % len(ODD)].format(at)) for at, text in enumerate(texts))
+    )
+    (whole,) = lines.read("\n".join(mixed), "f", syntax)
+    alone = [insn for text in texts for insn in lines.read(text, "f", syntax)[0].insns]
+    assert [item for item in whole.insns if isinstance(item, Insn)] == alone
+    assert [item.source[1] for item in whole.insns if isinstance(item, Insn)] == sorted(
+        2 * at + 1 for at, text in enumerate(texts) for _ in lines.read(text, "f", syntax)[0].insns
+    )
+
+
+#: What may stand between instructions: numbers of lines that have no instruction are none of the next one's.
+ODD = ("", "   ", "label_{}:", "  l{}x1: ", "// 12 and 0x34", "")

@@ -7,7 +7,7 @@ say what is wrong with it.
 
 from __future__ import annotations
 
-from bpfasm.asm.syntax.cnames import NUMBERS, SECCOMP_DATA
+from bpfasm.asm.syntax.cnames import NUMBERS
 from bpfasm.asm.syntax.ctokens import Token, broken
 from bpfasm.isa.operands import Named, Reg
 
@@ -109,7 +109,10 @@ class Symbol(Exception):
         self.token = token
 
 
-_HEADERS = ("bpf", "bpf_common", "filter", "if_ether", "in_", "pkt_cls", "unistd", "perf_event", "if_link", "ptrace")
+_HEADERS = (
+    *("bpf", "bpf_common", "filter", "if_ether", "in_", "pkt_cls", "unistd", "perf_event", "if_link", "ptrace"),
+    *("seccomp", "audit", "errno_base", "errno"),
+)
 
 
 class Scope:
@@ -165,20 +168,13 @@ class Scope:
                         for key, (offset, size, format) in members.items()
                     },
                 )
-        return seccomp_data() if name == "seccomp_data" else None
+        return None
 
 
 def _element(size: int, format: str) -> int:
     """Return the bytes of an element, from a format of ``struct``: ``5I`` are five of 4 bytes."""
     count = format.lstrip("<>=").partition(":")[0][:-1]
     return size // int(count) if count.isdecimal() and int(count) and format[-1] != "s" else size
-
-
-def seccomp_data() -> Struct:
-    """Return what a seccomp filter reads."""
-    return Struct(
-        64, 8, {name: (offset, size, None, element) for name, (offset, size, element) in SECCOMP_DATA.items()}
-    )
 
 
 class Parser:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import gc
 import re
+from itertools import count, repeat
 
 from bpfasm.asm.program import Program
 from bpfasm.asm.symbols import Mark
 from bpfasm.asm.syntax import kernel, llvm, ubpf
-from bpfasm.asm.syntax.grammar import Names, refuse
+from bpfasm.asm.syntax.grammar import Names, cut, numbers_in, refuse
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import Insn, decode, encode
 from bpfasm.uapi import bpf
@@ -45,8 +46,15 @@ _LOG = re.compile(
     r"|propagating|Live|arg#|Func#|Global|Validating|BPF program |libbpf:|old:|cur:)"
 )
 
+#: What only a log has, and where; to look for the first takes next to no time.
+_LOG_SIGNS = ("processed ", "R", "func#")
+_IN_LOG = re.compile(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", re.M)
+
 #: The most lines of a program: the kernel takes a million instructions.
 MAX_LINES = 4_000_000
+
+#: So many lines are cut at their numbers together; what they are cut into is still in the processor's cache then.
+CHUNK = 256
 
 
 #: GNU C around inline assembly: ``asm volatile ("``, and what follows its last string.
@@ -66,42 +74,57 @@ class _Reader:
 
     def __init__(self, text: str, file: str, dialect: Dialect, objects: Mapping[str, Any] | None) -> None:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
-        if dialect.name == "llvm" and re.search(r"^\s*(?:__)?asm(?:__)?\b", text, re.M):
+        if dialect.name == "llvm" and "asm" in text and re.search(r"^\s*(?:__)?asm(?:__)?\b", text, re.M):
             text = _inline(text)
         self.lines = text.split("\n")
-        self.log = bool(re.search(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", text, re.M))
-        self.names = Names(frozenset(_LABELS.findall(text)), objects)
+        self.log = any(sign in text for sign in _LOG_SIGNS) and bool(_IN_LOG.search(text))
+        self.names = Names(frozenset(_LABELS.findall(text) if ":" in text else ()), objects)
         self.local: dict[str, Shape] = {}
         #: What may stand on a line beside an instruction, as far as it is anywhere in the text.
         self.marks = tuple(mark for mark in (";", "//", "#", ":", '"', "\\") if mark in text)
         self.programs: list[tuple[str, list[Item]]] = [("", [])]
         self.items = self.programs[0][1]
-        self.pc = 0
+        #: The slot behind the first ``counted`` items.
+        self.slot = self.counted = 0
         self.title = ""
         #: In a verifier's log: the instruction at each slot.
         self.visited: dict[int, Insn] = {}
 
     def run(self) -> None:
-        read, names, local, file, marks = self.grammar.read, self.names, self.local, self.file, self.marks
-        for number, line in enumerate(self.lines, 1):
-            if not line or line.isspace():
-                continue
-            for mark in marks:
-                if mark in line:
-                    self._odd(line, number)
-                    break
-            else:
-                # The usual line: an instruction and nothing else.
-                try:
-                    found = read(line, (file, number), names, local)
-                except DecodeError:
-                    self._odd(line, number)
-                    continue
-                if isinstance(found, Insn):
-                    self.items.append(found)
-                    self.pc += 1 if found[6] is None else 2
-                else:
-                    self._add(found)
+        shapes, local, file, lines = self.grammar.shapes, self.local, self.file, self.lines
+        for start in range(0, len(lines), CHUNK):
+            found, numbers = cut("\n".join(lines[start : start + CHUNK]))
+            at, add = 0, self.items.append
+            for where, shape in zip(zip(repeat(file), count(start + 1)), found, strict=False):
+                # The usual line: an instruction and nothing else, of a shape that has been there.
+                known = shapes.get(shape) or local.get(shape)
+                if known is not None:
+                    given = numbers[at : at + known.count]
+                    at += known.count
+                    make = known.makes.get(known.words(given) if known.words else None)
+                    if make is not None and (insn := make(given, where)) is not None:
+                        add(insn)
+                        continue
+                elif shape:
+                    at += numbers_in(shape)
+                self._line(where)
+                add = self.items.append
+
+    def _line(self, where: tuple[str, int]) -> None:
+        """Read a line of which nothing is known."""
+        number = where[1]
+        line = self.lines[number - 1]
+        if not line or line.isspace():
+            return
+        if any(mark in line for mark in self.marks):
+            self._odd(line, number)
+            return
+        try:
+            found = self.grammar.read(line, where, self.names, self.local)
+        except DecodeError:
+            self._odd(line, number)
+        else:
+            self.items += found if isinstance(found, list) else [found]
 
     def _uncommented(self, line: str) -> str:
         """Return a line without its comment; what is nothing else may name the next program."""
@@ -173,34 +196,39 @@ class _Reader:
         if slot is not None:
             self._at(slot, insns, where)
         else:
-            self._add(insns)
+            self.items += insns
 
-    def _add(self, insns: list[Insn]) -> None:
-        self.items += insns
-        self.pc += sum(insn.width for insn in insns)
+    @property
+    def pc(self) -> int:
+        """The slot that comes next."""
+        new = self.items[self.counted :]
+        self.counted += len(new)
+        self.slot += sum(item.width for item in new if isinstance(item, Insn))
+        return self.slot
 
     def _at(self, slot: int, insns: list[Insn], where: tuple[str, int]) -> None:
         """Add instructions that say which slot they are."""
-        if slot == self.pc and not self.visited:
-            self._add(insns)
+        pc = self.pc
+        if slot == pc and not self.visited:
+            self.items += insns
             return
         if self.log:
             if not self.visited:
                 self.visited = dict(_placed(self.items))
             self.visited[slot] = insns[0]
             return
-        if slot == 0 and self.pc:
+        if slot == 0 and pc:
             # Labels that stand before the first slot belong to the next program.
             marks: list[Item] = []
-            while self.items and isinstance(self.items[-1], Mark):
+            while isinstance(self.items[-1], Mark):
                 marks.insert(0, self.items.pop())
             self.items = marks
             self.programs.append((self.title, self.items))
-            self.pc = 0
-            self._add(insns)
+            self.slot = self.counted = 0
+            self.items += insns
             return
         refuse(
-            "", where, 0, f"this says that it is slot {slot}, and it is slot {self.pc}",
+            "", where, 0, f"this says that it is slot {slot}, and it is slot {pc}",
             "lines are missing before it, or leave the slot numbers out: labels need none", "text-slot",
         )  # fmt: skip
 
@@ -265,6 +293,11 @@ def _uncommented(line: str) -> str:
     return line if at < 0 else line[:at]
 
 
+def _clean(text: str) -> str:
+    """Return a text without what stands for numbers in its shapes."""
+    return text.replace("\r", "").replace("\0", "\ufffd").replace("\1", "\ufffd")
+
+
 def read(
     text: str, file: str, syntax: str, name: str = "", objects: Mapping[str, Any] | None = None
 ) -> list[Program]:
@@ -273,8 +306,7 @@ def read(
     ``objects`` are maps and variables by name, where the caller has them; a name that is not there stands for itself,
     as something that load() cannot make. Raises DecodeError with the line and column, LabelError.
     """
-    # A zero is what sets the pieces of a line's shape apart.
-    reader = _Reader(text.replace("\r", "").replace("\0", "\ufffd"), file, DIALECTS[syntax], objects)
+    reader = _Reader(_clean(text), file, DIALECTS[syntax], objects)
     if len(reader.lines) > MAX_LINES:
         raise DecodeError(
             f"{len(reader.lines)} lines are more than a program has",
