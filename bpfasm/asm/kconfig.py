@@ -1,6 +1,7 @@
 """``kconfig()``: a variable whose value the kernel's configuration says, as ``extern int CONFIG_HZ __kconfig`` in C.
 
 >>> from bpfasm.asm import *
+>>> from bpfasm.asm.variables import sections
 >>> hz = kconfig("CONFIG_HZ", u32)
 >>> program = Program("ticks", BPF_PROG_TYPE_XDP, [
 ...     BPF_LD_MAP_VALUE(R1, hz, 0),

@@ -16,7 +16,7 @@ from bpfasm.syscall.libc import buffer
 
 pytestmark = pytest.mark.lab
 
-LINE = [BPF_MOV64_IMM(R0, 0), *[BPF_ALU64_IMM(BPF_ADD, R0, 1)] * 200_000, BPF_EXIT_INSN()]
+LINE = [BPF_MOV64_IMM(R0, 0), *[BPF_ALU64_IMM(BPF_ADD, R0, 1)] * 50_000, BPF_EXIT_INSN()]
 LONG = Program("long", BPF_PROG_TYPE_SOCKET_FILTER, LINE)
 
 
