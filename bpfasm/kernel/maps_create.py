@@ -59,7 +59,7 @@ def entries_of(spec: MapSpec) -> int:
 
 def _create(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> int:
     try:
-        return with_memory(lambda: _with_types(spec, fields, opened))
+        return with_memory(lambda: create_with_types(spec, fields, opened))
     except OSError as error:
         number = error.errno or 0
     from bpfasm.kernel.maps_refused import not_created
@@ -67,7 +67,7 @@ def _create(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> 
     raise not_created(spec, number, fields)
 
 
-def _with_types(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> int:
+def create_with_types(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None = None) -> int:
     """Create the map with BTF where it has types, else and where that is refused without."""
     if spec.types is not None:
         from bpfasm.kernel.object_types import create_with_object_types
