@@ -126,13 +126,16 @@ def _programs() -> list[Leftover]:
     from bpfasm.kernel import signature
     from bpfasm.kernel.signed import place
 
-    found: dict[tuple[str, Owner], Leftover] = {}
+    found: dict[tuple[str, int], Leftover] = {}
     try:
         for each in signature.signatures():
-            where = place(each)
-            if where:  # a program may have been signed twice
-                left = Leftover("prog", str(each.map_id), (where,), each.owner, each.owner.alive())
-                found.setdefault((where, each.owner), left)
+            there = place(each)
+            if there is None:
+                continue
+            left = Leftover("prog", str(each.map_id), there[:1], each.owner, each.owner.alive())
+            # A program may have been signed by several processes in turn: what one of the living has attached stays.
+            if there not in found or found[there].alive is False:
+                found[there] = left
     except FeatureMissing:
         pass  # who may not list maps cannot have attached any that stay
     return [*found.values()]

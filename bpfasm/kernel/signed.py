@@ -25,45 +25,48 @@ class _Found(Value):
     remove: Callable[[int], None]
 
 
-def place(signed: Signature) -> str:
-    """Return where a signed program is attached, in words; empty where it is not, or not to be seen from here."""
+def place(signed: Signature) -> tuple[str, int] | None:
+    """Return where a signed program is attached, in words, and its id; None where it is not, or cannot be seen."""
+    found: list[tuple[str, int]] = []
     try:
-        return _there(signed, lambda found: found.text)
+        _there(signed, lambda each: found.append((each.text, each.prog_id)))
     except (BpfasmError, OSError):
-        return ""  # the device is gone, or it is not ours to look at
+        return None  # the device is gone, or it is not ours to look at
+    return found[0] if found else None
 
 
 def remove(signed: Signature) -> None:
     """Take a signed program away; another one that is in its place stays. Raises OSError."""
 
-    def take(found: _Found) -> str:
+    def take(found: _Found) -> None:
         fd = ids.open_id("prog", found.prog_id)
         if fd is not None:
             try:
                 found.remove(fd)
             finally:
                 os.close(fd)
-        return ""
 
     _there(signed, take)
 
 
-def _there(signed: Signature, use: Callable[[_Found], str]) -> str:
+def _there(signed: Signature, use: Callable[[_Found], None]) -> None:
     """Find a program and use what was found, in its network namespace."""
     find = _FIND.get(signed.kind)
     if find is None:
-        return ""  # of a later bpfasm
+        return  # of a later bpfasm
     if signed.kind == "cgroup":
-        return _use(find(signed), signed, use)
+        _use(find(signed), signed, use)
+        return
     path = namespaces.netns_path(signed.where["netns"])
-    if path is None:
-        return ""
-    with namespaces.inside(path):
-        return _use(find(signed), signed, use)
+    if path is not None:
+        with namespaces.inside(path):
+            _use(find(signed), signed, use)
 
 
-def _use(candidates: Iterable[_Found], signed: Signature, use: Callable[[_Found], str]) -> str:
-    return next((use(each) for each in candidates if _has(each.prog_id, signed.map_id)), "")
+def _use(candidates: Iterable[_Found], signed: Signature, use: Callable[[_Found], None]) -> None:
+    for each in candidates:
+        if _has(each.prog_id, signed.map_id):
+            return use(each)
 
 
 def _has(prog_id: int, map_id: int) -> bool:

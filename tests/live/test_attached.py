@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from support.cgroups import cgroups
-from support.network import OURS_SKB, OURS_XDP, alone, counted, until, veth
+from support.network import OURS_SKB, OURS_XDP, alone, counted, in_child, until, veth
 
 from bpfasm.asm import *
 from bpfasm.cli import main
@@ -334,3 +334,15 @@ def test_killed_at_any_moment(group):
         assert seen
 
     alone(test)
+
+
+def test_a_program_of_several_processes_is_the_living_one_s(group):
+    """A child attached it, detached it, and ended: what the parent attaches there then is no leftover."""
+    where = cgroup(group, "egress")
+    program, _ = counted("shared", SKB, where, 1)
+    with load(program) as obj:
+        in_child(lambda: attach(obj[program], mode="prog_attach").close())
+        with attach(obj[program], mode="prog_attach"):
+            (found,) = [each for each in leftovers.find() if each.kind == "prog"]
+            assert (found.owner.pid, found.alive) == (os.getpid(), True)
+        assert [each for each in leftovers.find() if each.kind == "prog"] == []
