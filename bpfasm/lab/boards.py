@@ -23,11 +23,12 @@ class Board(Value):
 #: The emulated processor has to be able to run the guest's Python, which may be built for a newer one than QEMU's
 #: default; pauth=off leaves out the signing of return addresses, which takes most of an emulated boot.
 #:
-#: lpj is what the first processor finds, and saves the second the search; an aarch64 timer states its speed. QEMU keeps
-#: what it has translated by address, so that with programs at random places (norandmaps) it translates each anew:
-#: half of what it takes to start a Python. A string instruction (erms, fsrm) goes byte by byte, where the kernel's other
-#: ways to fill and copy pages take eight. The host's instructions for `python3 -c pass` on 7.3: 3.0 billion without
-#: either, 2.7 with erms and fsrm off, 1.4 with norandmaps too (`perf stat -e instructions -p` QEMU's pid, QEMU 7.2).
+#: lpj is what the first processor finds, and saves the second the search; an aarch64 timer states its speed. QEMU
+#: keeps what it has translated by address, so that with programs at random places (norandmaps) it translates each
+#: anew: half of what it takes to start a Python. A string instruction (erms, fsrm) goes byte by byte, where the
+#: kernel's other ways to fill and copy pages take eight. The host's instructions for `python3 -c pass` on 7.3: 3.0
+#: billion without either, 2.7 with erms and fsrm off, 1.4 with norandmaps too (`perf stat -e instructions -p` QEMU's
+#: pid, QEMU 7.2).
 BOARDS = {
     "x86_64": Board(
         program="qemu-system-x86_64",

@@ -100,8 +100,9 @@ def _snapshot(machine: qemu.Machine, kernel: Kernel, parts: Parts, timeout: floa
     assert kernel.tree is not None
     image, program = kernel.tree.vmlinuz.stat(), os.stat(machine.program)
     marks: list[object] = [
-        str(machine), str(kernel.tree), kernel.cmdline, image.st_size, image.st_mtime_ns, program.st_size,
-        program.st_mtime_ns, *map(str, parts.common), qemu.CMDLINE, Path(__file__).with_name("guest.py").read_bytes(),
+        str(machine), str(qemu.BOARDS[machine.arch]), str(kernel.tree), kernel.cmdline, image.st_size,
+        image.st_mtime_ns, program.st_size, program.st_mtime_ns, *map(str, parts.common), qemu.CMDLINE,
+        Path(__file__).with_name("guest.py").read_bytes(),
     ]  # fmt: skip
 
     def take(place: Path) -> None:
