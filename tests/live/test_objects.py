@@ -616,7 +616,7 @@ def test_types_as_bpftool_lists_them(shown):
         (["prog", "nothing"], "prog has no command 'nothing': it has list, show and dump [usage]"),
         (["map", "nothing"], "map has no command 'nothing': it has list, show and dump [usage]"),
         (["map", "dump"], "dump needs a map: id N, name NAME or pinned PATH [usage]"),
-        (["link", "dump"], "link has no command 'dump': it has list and show [usage]"),
+        (["link", "dump"], "link has no command 'dump': it has list, show and detach [usage]"),
         (["btf", "dump"], "btf has no command 'dump': it has list and show [usage]"),
         (["disasm", "id:4000000000"], "there is no program with id 4000000000 [object-unknown]"),
         (["disasm", "pinned:/nowhere"], "/nowhere is not in a bpf file system"),
