@@ -84,7 +84,7 @@ def read(given: str, syntax: str | None = None) -> Input:
     if syntax == "py" or (syntax is None and path.endswith(".py")):
         return _python(path, name)
     data = _bytes(path)
-    if syntax == "elf" or (syntax is None and data[:4] == b"\x7fELF"):
+    if syntax == "elf" or (syntax is None and (data[:4] == b"\x7fELF" or path.endswith(".o"))):
         return _object(path, name, data)
     is_hex = not path.endswith(".c") and hexdump.looks_hex(data) and not tcpdump.looks_classic(data.decode("latin-1"))
     if syntax == "hex" or (syntax is None and is_hex):

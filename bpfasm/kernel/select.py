@@ -85,8 +85,9 @@ def _is(kind: str, fd: int, how: str, what: str) -> bool:
 
 
 def _none(kind: str, how: str, what: str) -> InputError:
+    number = "" if how != "id" or what.isdecimal() else "an id is a number: "
     return InputError(
         f"there is no {ids.WORDS[kind]} with {how} {what}",
-        f"bpfasm {kind} list shows what there is",
+        f"{number}bpfasm {kind} list shows what there is",
         rule="object-unknown",
     )

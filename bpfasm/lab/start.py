@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache, qemu
+from bpfasm.lab.boards import BOARDS
 from bpfasm.lab.cpio import difference
 from bpfasm.lab.qmp import Monitor
 from bpfasm.lab.session import Guest
@@ -100,7 +101,7 @@ def _snapshot(machine: qemu.Machine, kernel: Kernel, parts: Parts, timeout: floa
     assert kernel.tree is not None
     image, program = kernel.tree.vmlinuz.stat(), os.stat(machine.program)
     marks: list[object] = [
-        str(machine), str(qemu.BOARDS[machine.arch]), str(kernel.tree), kernel.cmdline, image.st_size,
+        str(machine), str(BOARDS[machine.arch]), str(kernel.tree), kernel.cmdline, image.st_size,
         image.st_mtime_ns, program.st_size, program.st_mtime_ns, *map(str, parts.common), qemu.CMDLINE,
         Path(__file__).with_name("guest.py").read_bytes(),
     ]  # fmt: skip

@@ -390,6 +390,22 @@ WRONG = [
         "text-unknown",
         "the kernel and LLVM",
     ),
+    (
+        None,
+        "r0 = 0\nexitt",
+        "2:1",
+        "'exitt' begins no instruction, in any syntax",
+        "text-unknown",
+        "did you mean `exit`?",
+    ),
+    (
+        None,
+        "movv r0, 1",
+        "1:1",
+        "'movv' begins no instruction, in any syntax",
+        "text-unknown",
+        "the nearest are mov, mov64, mov32",
+    ),
 ]
 
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 #: Every syntax that is read.
 READ = ("kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
 
+#: One instruction in each.
+_EACH = "the kernel and LLVM write r1 = 5, uBPF mov %r1, 5, C BPF_MOV64_IMM(BPF_REG_1, 5); hex has 16 digits a slot"
+
 _OPCODE = re.compile(r"^\s*(?:\d+:)?\s*\([0-9a-f]{2}\) ", re.M)
 _C = re.compile(r"\bstruct\s+(?:bpf_insn|sock_filter)\b|^\s*#\s*(?:include|define)\b|\.insns\s*=", re.M)
 _MACRO = re.compile(r"^\s*(?:\d+:\s*)?_{0,2}BPF_\w+\s*\(", re.M)
@@ -66,7 +69,7 @@ def read(
         # The one that came furthest says what is wrong.
         nearest = max(failed, key=_how_far)
         if all(error.rule == "text-unknown" for error in failed):
-            raise _nothing(text, nearest)
+            raise _nothing(text, nearest, failed)
         raise nearest
     first = read[0]
     for other in read[1:]:
@@ -81,13 +84,16 @@ def _how_far(error: BpfasmError) -> tuple[int, bool, int]:
     return error.source[1] if error.source else 0, error.rule != "text-unknown", error.column or 0
 
 
-def _nothing(text: str, error: BpfasmError) -> BpfasmError:
-    """Return the error for a line that begins no instruction of any syntax."""
+def _nothing(text: str, error: BpfasmError, failed: list[BpfasmError]) -> BpfasmError:
+    """Return the error for a line that begins no instruction of any syntax, with what comes near it in one."""
+    from bpfasm.asm.syntax.grammar import NEAR
+
     line = error.source[1] if error.source else 1
     begins = text.split("\n")[line - 1].split(maxsplit=1)[0]
+    of_this_line = [each.do for each in failed if each.source == error.source]
     return DecodeError(
         f"{begins[:40]!r} begins no instruction, in any syntax",
-        "the kernel and LLVM write r1 = 5, uBPF mov %r1, 5, C BPF_MOV64_IMM(BPF_REG_1, 5); hex has 16 digits a slot",
+        next((do for do in of_this_line if do.startswith(NEAR)), _EACH),
         source=error.source,
         column=error.column,
         rule="text-unknown",

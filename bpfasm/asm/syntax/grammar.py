@@ -121,6 +121,10 @@ def numbers_in(shape: str) -> int:
     return shape.count(_NUMBER) + shape.count(_HEX)
 
 
+#: How advice begins that names what comes near a line.
+NEAR = ("did you mean ", "the nearest are ")
+
+
 class Token:
     """A token of a line: ``kind`` is number, word or sign; ``at`` is where it starts, ``mark`` its first digit."""
 
@@ -427,9 +431,9 @@ class Grammar:
     def _unknown(self, line: str, where: Source, token: Token) -> NoReturn:
         firsts = [word for word in self.by_first if len(word) > 1]
         close = get_close_matches(token.text, firsts, n=3, cutoff=0.5)
-        do = f"the nearest are {', '.join(close)}" if close else f"it has {', '.join(sorted(firsts)[:12])} ..."
+        do = f"{NEAR[1]}{', '.join(close)}" if close else f"it has {', '.join(sorted(firsts)[:12])} ..."
         if len(close) == 1:
-            do = f"did you mean {self.sample(self.by_first[close[0]][0].form)}?"
+            do = f"{NEAR[0]}{self.sample(self.by_first[close[0]][0].form)}?"
         what = f"no instruction of the {self.dialect.name} syntax begins with {token.text!r}"
         if any(each in self.by_first for each in "rw") and not close:
             do = f"write it like {self.sample(self.by_first['r'][0].form)}, or --from another syntax"
