@@ -30,9 +30,10 @@ def test_a_name_that_is_not_there_is_refused():
     assert str(refused.value).splitlines()[1] == "it has one, two, socket, tc"
 
 
-def test_what_is_no_object_is_refused(tmp_path):
+@pytest.mark.parametrize("data", [Path(FUNCTIONS).read_bytes()[:100], bytes(range(64)), b""])
+def test_what_is_no_object_is_refused(tmp_path, data):
     path = tmp_path / "cut.o"
-    path.write_bytes(Path(FUNCTIONS).read_bytes()[:100])
+    path.write_bytes(data)
     with pytest.raises(DecodeError) as refused:
         inputs.read(str(path))
     assert refused.value.rule == "elf"
