@@ -7,7 +7,9 @@ and FeatureMissing without pyroute2.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from errno import EEXIST, EINVAL, ENOENT
+from errno import EINVAL, ENOENT
+from os import strerror
+from socket import AF_NETLINK, SOCK_RAW, socket
 from struct import unpack_from
 
 from bpfasm.errors import FeatureMissing
@@ -32,6 +34,10 @@ _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}
 #: ETH_P_ALL in network byte order, as a filter has it.
 _ALL_PROTOCOLS = 0x0300
 
+#: struct nlmsghdr, before an answer's errno; and room for an answer, which has the request in it.
+_HEADER_BYTES = 16
+_ANSWER_BYTES = 1 << 16
+
 #: Length and type, before an attribute's value.
 _ATTRIBUTE_HEADER = 4
 
@@ -47,23 +53,46 @@ class Filter(Value):
     name: str
 
 
-@contextmanager
-def _iproute() -> Iterator[Any]:
-    """Open rtnetlink; the errors of pyroute2 become OSError."""
+def _pyroute2() -> Any:
+    """Return the package; raise FeatureMissing where it is not installed."""
     try:
-        from pyroute2 import IPRoute
-        from pyroute2.netlink.exceptions import NetlinkError
+        import pyroute2
     except ImportError:
         raise FeatureMissing(
             "netlink is spoken by pyroute2, which is not installed",
             "pip install pyroute2; links need none of it: xdp() from 5.9 on, tcx() from 6.6 on",
             rule="no-pyroute",
         ) from None
+    return pyroute2
+
+
+@contextmanager
+def _iproute() -> Iterator[Any]:
+    """Open rtnetlink; the errors of pyroute2 become OSError."""
+    package = _pyroute2()
+    from pyroute2.netlink.exceptions import NetlinkError
+
     try:
-        with IPRoute() as ip:
+        with package.IPRoute() as ip:
             yield ip
     except NetlinkError as error:
         raise OSError(error.code, f"netlink: {error}") from None
+
+
+@contextmanager
+def _one_message() -> Iterator[Any]:
+    """Collect requests of rtnetlink and send them together: who is killed has made all of them, or none."""
+    with _pyroute2().IPBatch() as ip:
+        yield ip
+        data = bytes(ip.batch)
+    with socket(AF_NETLINK, SOCK_RAW) as kernel:
+        kernel.send(data)
+        while data:
+            # An answer for each, in order; the kernel goes on after one that it refuses.
+            (number,) = unpack_from("=i", kernel.recv(_ANSWER_BYTES), _HEADER_BYTES)
+            if number:
+                raise OSError(-number, f"netlink: {strerror(-number)}")
+            data = data[unpack_from("=I", data)[0] :]
 
 
 # XDP
@@ -101,16 +130,16 @@ def _xdp(said: Any) -> dict[str, int]:
 # tc
 
 
-def add_clsact(ifindex: int) -> bool:
-    """Make a device's clsact qdisc; return whether it was not there."""
-    try:
-        with _iproute() as ip:
-            ip.tc("add", "clsact", ifindex)
-    except OSError as error:
-        if error.errno != EEXIST:
-            raise
-        return False
-    return True
+def has_clsact(ifindex: int) -> bool:
+    """Return whether a device has a clsact qdisc."""
+    with _iproute() as ip:
+        return any(each.get_attr("TCA_KIND") == "clsact" for each in ip.get_qdiscs(index=ifindex))
+
+
+def add_clsact(ifindex: int) -> None:
+    """Make a device's clsact qdisc; EEXIST where there is one."""
+    with _iproute() as ip:
+        ip.tc("add", "clsact", ifindex)
 
 
 def remove_clsact(ifindex: int) -> None:
@@ -167,17 +196,32 @@ def add_filter(
 ) -> None:
     """Make a filter that is a program and decides itself; ``priority`` and ``handle`` 0 are the kernel's choice."""
     with _iproute() as ip:
-        ip.tc(
-            "replace-filter" if replace else "add-filter",
-            "bpf",
-            ifindex,
-            handle,
-            parent=_PARENTS[direction],
-            info=priority << 16 | _ALL_PROTOCOLS,
-            fd=fd,
-            name=name,
-            flags=pkt_cls.TCA_BPF_FLAG_ACT_DIRECT,
+        _filter_request(
+            ip, "replace-filter" if replace else "add-filter", ifindex, direction, fd, name, priority, handle
         )
+
+
+def add_clsact_and_filter(ifindex: int, direction: str, fd: int, name: str, *, priority: int, handle: int) -> None:
+    """Make a device's clsact qdisc and its first filter, in one go; EEXIST: only the filter, the qdisc was there."""
+    with _one_message() as ip:
+        ip.tc("add", "clsact", ifindex)
+        _filter_request(ip, "add-filter", ifindex, direction, fd, name, priority, handle)
+
+
+def _filter_request(
+    ip: Any, command: str, ifindex: int, direction: str, fd: int, name: str, priority: int, handle: int
+) -> None:
+    ip.tc(
+        command,
+        "bpf",
+        ifindex,
+        handle,
+        parent=_PARENTS[direction],
+        info=priority << 16 | _ALL_PROTOCOLS,
+        fd=fd,
+        name=name,
+        flags=pkt_cls.TCA_BPF_FLAG_ACT_DIRECT,
+    )
 
 
 def remove_filter(found: Filter) -> None:

@@ -232,8 +232,7 @@ def test_what_a_killed_process_left_attached_is_removed_and_what_lives_is_not(ki
         (item,) = [each for each in json.loads(text)["items"] if each["kind"] == "prog"]
         assert (item["removed"], item["pid"]) == (True, child)
         assert left(group)[kind] == []
-        assert netlink.add_clsact(if_nametoindex("v1"))  # there was none, or it went along
-        netlink.remove_clsact(if_nametoindex("v1"))
+        assert not netlink.has_clsact(if_nametoindex("v1"))  # there was none, or it went along
 
         # A living one stays, though a dead one's is beside it or was there before.
         with load(program) as obj, attach(obj[program], where, mode):
@@ -337,6 +336,7 @@ def test_killed_at_any_moment(group):
             for each in found:
                 each.remove()
             assert not any(left(group).values())
+            assert not netlink.has_clsact(if_nametoindex("v1"))
         assert seen
 
     alone(test)

@@ -33,17 +33,11 @@ def open_link(program: LoadedProgram, where: Tc, mode: str = "auto") -> Link:
     at = index(where.device)
     sign = signature.signing("tc", netns=signature.netns(), ifindex=at)
     sign(program)
-    made = False
     try:
-        made = netlink.add_clsact(at)
-        ours = made or any(each.name.endswith(_OURS) for each in netlink.filters(at))
-        name = this_process().tag() + _OURS * ours
-        _put(at, where, program.fd, name, replace=where.replaces)
+        name = _first(at, where, program.fd) or _another(at, where, program.fd)
         # Which priority and handle the kernel picked is read back, and which program is there.
         (got,) = [each for each in netlink.filters(at) if each.name == name]
     except OSError as error:
-        if made:
-            drop_clsact(at)
         raise _refusal(program, where, error.errno or 0) from None
     target = where.replace(priority=got.priority, handle=got.handle)
 
@@ -53,6 +47,32 @@ def open_link(program: LoadedProgram, where: Tc, mode: str = "auto") -> Link:
         _put(at, target, new, name, replace=True)
 
     return PlacedLink(program, target, "netlink", lambda _: remove(at, name), exchange=exchange, signed=sign)
+
+
+def _first(at: int, where: Tc, fd: int) -> str:
+    """Make the qdisc and its first filter, and return that one's name; "" where there is a qdisc."""
+    if netlink.has_clsact(at):
+        return ""
+    name = this_process().tag() + _OURS
+    try:
+        netlink.add_clsact_and_filter(at, where.direction, fd, name, priority=where.priority, handle=where.handle)
+    except OSError as error:
+        if error.errno == EEXIST:  # somebody has made one meanwhile
+            mine = current(at, name)
+            if mine:
+                netlink.remove_filter(mine)
+            return ""
+        drop_clsact(at)
+        raise
+    return name
+
+
+def _another(at: int, where: Tc, fd: int) -> str:
+    """Make a filter of a qdisc that is there, and return its name."""
+    ours = any(each.name.endswith(_OURS) for each in netlink.filters(at))
+    name = this_process().tag() + _OURS * ours
+    _put(at, where, fd, name, replace=where.replaces)
+    return name
 
 
 def _put(at: int, where: Tc, fd: int, name: str, *, replace: bool) -> None:
@@ -74,9 +94,10 @@ def remove(at: int, name: str) -> None:
     found = current(at, name)
     if found is None:
         return
-    netlink.remove_filter(found)
-    if name.endswith(_OURS):
-        drop_clsact(at)
+    if name.endswith(_OURS) and len(netlink.filters(at)) == 1:
+        netlink.remove_clsact(at)  # and the filter: a process that is killed between the two would leave a qdisc
+    else:
+        netlink.remove_filter(found)
 
 
 def drop_clsact(at: int) -> None:
