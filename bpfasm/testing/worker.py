@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def main() -> int:
     """Do the job on standard input."""
     job = json.load(sys.stdin)
+    sys.dont_write_bytecode = True  # it would go with the guest
     # What tests print where pytest does not look must not get among the events.
     events = os.dup(1)
     os.dup2(2, 1)
