@@ -62,8 +62,9 @@ step mypy "$venv/bin/mypy"
 step docs "$venv/bin/sphinx-build" -q -W --keep-going -b html -d "$cache/doctrees" docs "$cache/html"
 step tests "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on live,all
 # What depends on the processor. All live tests run there with ./run test tests/live --on 6.12-arm64, in a quarter of an hour.
-step arm64 "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on 6.12-arm64 tests/live/test_chowncount.py \
-    tests/live/test_kprobes.py tests/live/test_ring.py tests/live/test_perf.py tests/live/test_programs.py tests/live/test_maps.py
+arm64='chowncount kprobes uprobes traced ring perf programs maps'
+# shellcheck disable=SC2046,SC2086
+step arm64 "$venv/bin/python" -m pytest -o cache_dir="$cache/pytest" --on 6.12-arm64 $(printf 'tests/live/test_%s.py ' $arm64)
 if [ -n "$failed" ]; then
     printf '\nfailed:%s\n' "$failed"
     exit 1
