@@ -42,7 +42,7 @@ def session(multi):
         (kprobe_multi(FUNCTION, "sys_setpriority"), 1),
         (kprobe_multi(FUNCTION, session=True), 2),
     ],
-    ids=str,
+    ids=["one", "retprobe", "pattern", "several", "session"],  # a function's name is its processor's
 )
 def test_23_calls_are_23_events_as_kprobes_count_them(request, multi, where, times):
     if where.session:
