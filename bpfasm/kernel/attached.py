@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from bpfasm.errors import BpfasmError
-from bpfasm.kernel import ids, query
+from bpfasm.kernel import ids, query, where
+from bpfasm.kernel.select import every
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as u, names
@@ -33,7 +34,6 @@ _ON_SOCKMAPS = {
     u.BPF_PROG_TYPE_SK_MSG: (u.BPF_SK_MSG_VERDICT,),
 }
 _ON_EVENTS = {u.BPF_PROG_TYPE_KPROBE, u.BPF_PROG_TYPE_TRACEPOINT, u.BPF_PROG_TYPE_PERF_EVENT}
-_TCX = (u.BPF_TCX_INGRESS, u.BPF_TCX_EGRESS)
 
 
 class AttachedAt(Value):
@@ -72,45 +72,27 @@ def attached(types: Iterable[int]) -> dict[int, list[AttachedAt]]:
     return found
 
 
-def _word(attach_type: int) -> str:
-    return _ATTACH_TYPES.get(attach_type, str(attach_type)).removeprefix("BPF_").lower()
-
-
 def _links() -> Iterator[AttachedAt]:
     from bpfasm.kernel.link_info import link_info
 
     folders: dict[int, str] = {}
-    for id in ids.ids("link"):
-        fd = ids.open_id("link", id)
-        if fd is None:
-            continue
-        try:
-            info = link_info(fd)
-        finally:
-            os.close(fd)
+    for opened in every("link"):
+        info = link_info(opened.fd)
         about = info.details
         if info.kind == "cgroup" and about["cgroup_id"]:
             folders = folders or {os.stat(each).st_ino: each for each in query.mounted_cgroups()}
             folder = folders.get(about["cgroup_id"], about["cgroup_id"])
-            where = f"cgroup {folder} {_word(about['attach_type'])}"
+            place = where.cgroup(folder, about["attach_type"])
         elif info.kind in ("xdp", "tcx"):
-            where = _device(about["ifindex"], info.kind, about.get("attach_type", 0))
+            place = where.device(about["ifindex"], info.kind, about.get("attach_type", 0))
         elif info.kind == "netns":
-            where = f"{_word(about['attach_type'])} of network namespace {about['netns_ino']}"
+            place = where.netns(about["netns_ino"], about["attach_type"])
         elif info.kind == "sockmap":
-            where = f"map {about['map_id']} {_word(about['attach_type'])}"
+            place = where.sockmap(about["map_id"], about["attach_type"])
         else:
             words = (about[name] for name in ("func_name", "tp_name", "file_name", "target_name") if about.get(name))
-            where = " ".join((info.kind, *words))
-        yield AttachedAt(info.prog_id, "link", where, id)
-
-
-def _device(ifindex: int, kind: str, attach_type: int = 0) -> str:
-    from bpfasm.kernel.links.device import name
-
-    if not ifindex:
-        return f"{kind} of a device that is gone"
-    return f"{kind} {name(ifindex)}" + (f" {_word(attach_type).removeprefix('tcx_')}" if attach_type in _TCX else "")
+            place = " ".join((info.kind, *words))
+        yield AttachedAt(info.prog_id, "link", place, info.id)
 
 
 def _xdp(_: set[int]) -> Iterator[AttachedAt]:
@@ -118,7 +100,7 @@ def _xdp(_: set[int]) -> Iterator[AttachedAt]:
 
     for ifindex, programs in netlink.xdp().items():
         for prog_id in programs.values():
-            yield AttachedAt(prog_id, "netlink", _device(ifindex, "xdp"))
+            yield AttachedAt(prog_id, "netlink", where.device(ifindex, "xdp"))
 
 
 def _tc(_: set[int]) -> Iterator[AttachedAt]:
@@ -126,17 +108,16 @@ def _tc(_: set[int]) -> Iterator[AttachedAt]:
 
     for each in netlink.filters():
         if each.prog_id:
-            where = f"{_device(each.ifindex, 'tc')} {each.direction} at {each.priority}"
-            yield AttachedAt(each.prog_id, "netlink", where)
+            yield AttachedAt(each.prog_id, "netlink", where.tc_filter(each))
 
 
 def _tcx(_: set[int]) -> Iterator[AttachedAt]:
     from socket import if_nameindex
 
     for ifindex, _name in if_nameindex():
-        for kind in _TCX:
+        for kind in where.TCX:
             for prog_id in query.ask(ifindex, kind).prog_ids:
-                yield AttachedAt(prog_id, "prog_attach", _device(ifindex, "tcx", kind))
+                yield AttachedAt(prog_id, "prog_attach", where.device(ifindex, "tcx", kind))
 
 
 def _cgroups(wanted: set[int]) -> Iterator[AttachedAt]:
@@ -154,7 +135,7 @@ def _cgroups(wanted: set[int]) -> Iterator[AttachedAt]:
                 except OSError:
                     continue  # this kernel has no such kind
                 for prog_id in programs:
-                    yield AttachedAt(prog_id, "prog_attach", f"cgroup {folder} {_word(kind)}")
+                    yield AttachedAt(prog_id, "prog_attach", where.cgroup(folder, kind))
         finally:
             os.close(fd)
 
@@ -165,22 +146,17 @@ def _flow(_: set[int]) -> Iterator[AttachedAt]:
     with netns_fd("") as fd:
         number = os.fstat(fd).st_ino
         for prog_id in query.ask(fd, u.BPF_FLOW_DISSECTOR).prog_ids:
-            yield AttachedAt(prog_id, "prog_attach", f"flow_dissector of network namespace {number}")
+            yield AttachedAt(prog_id, "prog_attach", where.netns(number, u.BPF_FLOW_DISSECTOR))
 
 
 def _sockmaps(wanted: set[int]) -> Iterator[AttachedAt]:
-    for id in ids.ids("map"):
-        fd = ids.open_id("map", id)
-        if fd is None:
+    for opened in every("map"):
+        about = ids.info("map", opened.fd)
+        if about["type"] not in (u.BPF_MAP_TYPE_SOCKMAP, u.BPF_MAP_TYPE_SOCKHASH):
             continue
-        try:
-            if ids.info("map", fd)["type"] not in (u.BPF_MAP_TYPE_SOCKMAP, u.BPF_MAP_TYPE_SOCKHASH):
-                continue
-            for kind in (each for type in wanted for each in _ON_SOCKMAPS.get(type, ())):
-                for prog_id in query.ask(fd, kind).prog_ids:
-                    yield AttachedAt(prog_id, "prog_attach", f"map {id} {_word(kind)}")
-        finally:
-            os.close(fd)
+        for kind in (each for type in wanted for each in _ON_SOCKMAPS.get(type, ())):
+            for prog_id in query.ask(opened.fd, kind).prog_ids:
+                yield AttachedAt(prog_id, "prog_attach", where.sockmap(about["id"], kind))
 
 
 def _events(_: set[int]) -> Iterator[AttachedAt]:

@@ -89,19 +89,15 @@ def sign(program: KernelProgram, kind: str, **where: Any) -> None:
 
 def signatures() -> Iterator[Signature]:
     """Yield all that is signed, by whomever. Raises FeatureMissing for who may not list maps."""
-    for id in ids.ids("map"):
-        fd = ids.open_id("map", id)
-        if fd is None:
-            continue
-        try:
-            found = _read(id, fd)
-        finally:
-            os.close(fd)
+    from bpfasm.kernel.select import every
+
+    for opened in every("map"):
+        found = _read(opened.fd)
         if found:
             yield found
 
 
-def _read(id: int, fd: int) -> Signature | None:
+def _read(fd: int) -> Signature | None:
     import json
 
     about = ids.info("map", fd)
@@ -114,4 +110,4 @@ def _read(id: int, fd: int) -> Signature | None:
         owner, kind = owner_of(said.pop("tag")), said.pop("kind")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # somebody else's map, of the same name
-    return Signature(id, owner, kind, said) if owner else None
+    return Signature(about["id"], owner, kind, said) if owner else None

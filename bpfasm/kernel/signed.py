@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from bpfasm.errors import BpfasmError
-from bpfasm.kernel import ids, query
+from bpfasm.kernel import ids, query, where
 from bpfasm.syscall import namespaces
-from bpfasm.uapi import bpf, names
+from bpfasm.uapi import bpf
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -84,22 +84,20 @@ def _has(prog_id: int, map_id: int) -> bool:
 
 def _xdp(signed: Signature) -> Iterable[_Found]:
     from bpfasm.kernel import netlink
-    from bpfasm.kernel.links.device import name
     from bpfasm.kernel.links.xdp import take_away
 
     at = signed.where["ifindex"]
     for via, prog_id in netlink.xdp(at).get(at, {}).items():
-        yield _Found(f"xdp {name(at)} {via}", prog_id, lambda fd, via=via: take_away(at, via, fd))  # type: ignore[misc]
+        yield _Found(f"{where.device(at, 'xdp')} {via}", prog_id, lambda fd, via=via: take_away(at, via, fd))  # type: ignore[misc]
 
 
 def _tc(signed: Signature) -> Iterable[_Found]:
     from bpfasm.kernel import netlink
-    from bpfasm.kernel.links import device, tc
+    from bpfasm.kernel.links import tc
 
     at = signed.where["ifindex"]
     for each in netlink.filters(at):
-        text = f"tc {device.name(at)} {each.direction} at {each.priority}"
-        yield _Found(text, each.prog_id, lambda _, called=each.name: tc.remove(at, called))  # type: ignore[misc]
+        yield _Found(where.tc_filter(each), each.prog_id, lambda _, called=each.name: tc.remove(at, called))  # type: ignore[misc]
 
 
 def _flow(signed: Signature) -> Iterable[_Found]:
@@ -109,14 +107,13 @@ def _flow(signed: Signature) -> Iterable[_Found]:
     with netns_fd("") as fd:
         found = query.ask(fd, bpf.BPF_FLOW_DISSECTOR).prog_ids
     for prog_id in found:
-        yield _Found(f"flow_dissector of network namespace {signed.where['netns']}", prog_id, undo)
+        yield _Found(where.netns(signed.where["netns"], bpf.BPF_FLOW_DISSECTOR), prog_id, undo)
 
 
 def _cgroup(signed: Signature) -> Iterable[_Found]:
     from bpfasm.kernel.links.cgroup import detach
 
     kind = signed.where["attach_type"]
-    word = names(bpf, "bpf_attach_type").get(kind, str(kind)).removeprefix("BPF_").lower()
     for folder in query.mounted_cgroups():
         try:
             if os.stat(folder).st_ino != signed.where["cgroup"]:
@@ -127,7 +124,7 @@ def _cgroup(signed: Signature) -> Iterable[_Found]:
         try:
             for prog_id in query.ask(fd, kind).prog_ids:
                 yield _Found(
-                    f"cgroup {folder} {word}",
+                    where.cgroup(folder, kind),
                     prog_id,
                     lambda prog, fd=fd: detach(fd, kind, prog),  # type: ignore[misc]
                 )

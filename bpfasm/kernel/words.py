@@ -28,6 +28,11 @@ def prog_type(number: int) -> str:
     return names(bpf, "bpf_prog_type").get(number, f"BPF_PROG_TYPE_{number}")
 
 
+def attach_type(number: int) -> str:
+    """Return ``cgroup_inet_ingress`` for 0."""
+    return names(bpf, "bpf_attach_type").get(number, str(number)).removeprefix("BPF_").lower()
+
+
 def object_name(name: str) -> bytes:
     """Return the name that the kernel takes for an object: 15 of A-Z a-z 0-9 _ and the dot."""
     kept = "".join(c for c in name if c in "._" or (c.isascii() and c.isalnum()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bpfasm.views.objects import attach_type, map_type, prog_type
+from bpfasm.kernel.words import attach_type
+from bpfasm.views.objects import map_type, prog_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

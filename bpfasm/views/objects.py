@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from bpfasm.kernel.words import attach_type
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _PROG_TYPES = names(bpf, "bpf_prog_type")
 _MAP_TYPES = names(bpf, "bpf_map_type")
-_ATTACH_TYPES = names(bpf, "bpf_attach_type")
 
 
 def prog_type(number: int) -> str:
@@ -29,11 +29,6 @@ def prog_type(number: int) -> str:
 def map_type(number: int) -> str:
     """Return ``percpu_hash`` of BPF_MAP_TYPE_PERCPU_HASH."""
     return _MAP_TYPES.get(number, f"type {number}").removeprefix("BPF_MAP_TYPE_").lower()
-
-
-def attach_type(number: int) -> str:
-    """Return ``trace_fentry`` of BPF_TRACE_FENTRY."""
-    return _ATTACH_TYPES.get(number, str(number)).removeprefix("BPF_").lower()
 
 
 def prog_lines(info: ProgInfo, name: str, places: Sequence[AttachedAt] = ()) -> Iterator[str]:

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 from support.cgroups import cgroups
-from support.network import OURS_SKB, OURS_XDP, alone, counted, in_child, until, veth
+from support.network import OURS_SKB, OURS_XDP, alone, counted, in_child, veth
+from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.cli import main

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 from support.cgroups import cgroups, enter
-from support.network import EVENTS, counted, in_child, unshare, until
+from support.network import EVENTS, counted, in_child, unshare
+from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError

@@ -5,7 +5,8 @@ import os
 import socket
 
 import pytest
-from support.network import EVENTS, OURS_SKB, alone, counted, in_child, send, unshare, until, veth
+from support.network import EVENTS, OURS_SKB, alone, counted, in_child, send, unshare, veth
+from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError

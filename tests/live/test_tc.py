@@ -4,7 +4,8 @@ import errno
 from socket import if_nametoindex
 
 import pytest
-from support.network import EVENTS, OURS_SKB, alone, counted, send, until, veth
+from support.network import EVENTS, OURS_SKB, alone, counted, send, veth
+from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError

@@ -3,7 +3,8 @@
 import errno
 
 import pytest
-from support.network import EVENTS, OURS_XDP, alone, counted, send, until, veth
+from support.network import EVENTS, OURS_XDP, alone, counted, send, veth
+from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError

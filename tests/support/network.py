@@ -3,10 +3,8 @@
 import ctypes
 import fcntl
 import os
-import select
 import socket
 import struct
-import time
 import traceback
 
 from bpfasm.asm import *
@@ -83,14 +81,6 @@ def send(device="v0", frames=EVENTS):
         made.bind((device, 0))
         for _ in range(frames):
             made.send(b"\xff" * 6 + b"\2" + bytes(5) + struct.pack("=H", ETHERTYPE) + bytes(50))
-
-
-def until(condition, seconds=30):
-    """Poll until a condition is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        select.select([], [], [], 0.005)
 
 
 def counted(name, type, where, returns, before=(), size=BPF_DW, **fields):
