@@ -31,7 +31,7 @@ OURS = """
 import sys, time
 sys.path.insert(0, {root!r})
 from bpfasm.btf.core import named, resolve
-from bpfasm.kernel.kernel_btf import vmlinux
+from bpfasm.kernel.btf.kernel import vmlinux
 start, busy = time.perf_counter_ns(), time.process_time_ns()
 btf = vmlinux()
 found = [resolve(named(0, struct, path), [btf]).value for struct, path in {fields!r}]

@@ -26,9 +26,9 @@ import peers  # noqa: E402
 from bpfasm import asm  # noqa: E402
 from bpfasm.asm.snippets import perf_output, ringbuf_output  # noqa: E402
 from bpfasm.kernel import load  # noqa: E402
-from bpfasm.kernel.maps import LoadedMap  # noqa: E402
-from bpfasm.kernel.perfbuf import PerfReader  # noqa: E402
-from bpfasm.kernel.ringbuf import RingReader  # noqa: E402
+from bpfasm.kernel.maps.map import LoadedMap  # noqa: E402
+from bpfasm.kernel.readers.perfbuf import PerfReader  # noqa: E402
+from bpfasm.kernel.readers.ringbuf import RingReader  # noqa: E402
 
 #: Events a round, and the bytes of the buffers that hold them.
 EVENTS = 100_000

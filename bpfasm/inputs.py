@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.syntax.detect import Text
     from bpfasm.asm.syntax.xlated import Names
     from bpfasm.errors import Source
-    from bpfasm.kernel.dump import Dump
+    from bpfasm.kernel.programs.dump import Dump
 
 SYNTAXES = ("py", "elf", "hex", "raw", "kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
 
@@ -146,8 +146,8 @@ def _title(path: str) -> str:
 
 def _from_the_kernel(given: str, how: str, what: str) -> Input:
     """Return programs as the kernel holds them. Raises InputError, FeatureMissing."""
-    from bpfasm.kernel.dump import assembled_of, dump
-    from bpfasm.kernel.select import matching
+    from bpfasm.kernel.objects.select import matching
+    from bpfasm.kernel.programs.dump import assembled_of, dump
 
     found = [dump(opened.fd) for opened in matching("prog", how, what)]
     programs = tuple(assembled_of(each).program for each in found)

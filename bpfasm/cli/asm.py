@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm import Assembled
     from bpfasm.inputs import Input
-    from bpfasm.kernel.dump import Dump
+    from bpfasm.kernel.programs.dump import Dump
 
 #: What a program can be shown as; ``capstone`` is a column beside our own text, ``ddd`` is for classic ones.
 TEXTS = (*PRINTERS, "capstone")
@@ -171,8 +171,8 @@ def _native(given: Input, args: Namespace) -> int:
             rule="not-loaded",
         )
     from bpfasm.cli.native import native
-    from bpfasm.kernel.info import jited
-    from bpfasm.kernel.select import matching
+    from bpfasm.kernel.objects.select import matching
+    from bpfasm.kernel.programs.info import jited
 
     how, _, what = args.input.partition(":")
     found = [native(dump, jited(opened.fd), opcodes=args.bytes)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
-from bpfasm.kernel import select
-from bpfasm.kernel.btf_info import btf_infos
+from bpfasm.kernel.btf.info import btf_infos
+from bpfasm.kernel.objects import select
 from bpfasm.views import object_documents, objects
 
 TYPE_CHECKING = False
@@ -111,7 +111,7 @@ def _put(args: Namespace, shown: Shown) -> int:
 def _types(where: str | None) -> Btf:
     """Return the types that ``--btf`` names. Raises InputError, FeatureMissing."""
     from bpfasm.errors import InputError
-    from bpfasm.kernel import kernel_btf
+    from bpfasm.kernel.btf import kernel as kernel_btf
 
     if not where:
         return kernel_btf.vmlinux()
@@ -120,7 +120,7 @@ def _types(where: str | None) -> Btf:
         if colon and how == "module":
             return kernel_btf.module(what)
         if colon and how == "id" and what.isdecimal():
-            from bpfasm.kernel.targets import read
+            from bpfasm.kernel.btf.targets import read
 
             found = read(int(what))
             if found is None:

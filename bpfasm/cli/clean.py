@@ -8,7 +8,7 @@ from functools import partial
 
 from bpfasm.cli.options import Parser
 from bpfasm.kernel import leftovers
-from bpfasm.kernel.words import errno_name
+from bpfasm.kernel.base.words import errno_name
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

@@ -97,7 +97,7 @@ def _kernel() -> Iterator[Check]:
 
 
 def _privileges() -> Check:
-    from bpfasm.kernel.privilege import lacking
+    from bpfasm.kernel.base.privilege import lacking
 
     lacks = lacking(("CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN"))
     who = "root" if os.geteuid() == 0 else f"user {os.geteuid()}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
-from bpfasm.kernel.link import KernelLink
-from bpfasm.kernel.link_info import link_info
+from bpfasm.kernel.links.info import link_info
+from bpfasm.kernel.links.link import KernelLink
 from bpfasm.kernel.links.placed import another
 from bpfasm.views import object_documents, objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfasm.kernel.link_info import LinkInfo
+    from bpfasm.kernel.links.info import LinkInfo
 
 
 def main(argv: list[str]) -> int:

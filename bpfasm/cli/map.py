@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
 from bpfasm.errors import InputError
-from bpfasm.kernel.map_dump import MapContent, map_facts
+from bpfasm.kernel.maps.dump import MapContent, map_facts
 from bpfasm.views import map_content, object_documents, objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bpfasm.kernel.select import Opened
+    from bpfasm.kernel.objects.select import Opened
 
 
 def main(argv: list[str]) -> int:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from bpfasm.kernel.dump import Dump
+    from bpfasm.kernel.programs.dump import Dump
 
 
 def native(

@@ -70,7 +70,7 @@ def _types(path: str) -> Btf:
 
 def _types_here() -> list[Btf]:
     """Return the running kernel's types, where it shows some."""
-    from bpfasm.kernel import kernel_btf
+    from bpfasm.kernel.btf import kernel as kernel_btf
 
     try:
         return [kernel_btf.vmlinux()]

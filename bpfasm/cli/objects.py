@@ -6,7 +6,7 @@ import json
 
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.errors import UsageError
-from bpfasm.kernel import select
+from bpfasm.kernel.objects import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from bpfasm.kernel.select import Opened
+    from bpfasm.kernel.objects.select import Opened
 
 
 class ObjectParser(Parser):

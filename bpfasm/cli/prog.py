@@ -6,10 +6,10 @@ from bpfasm.cli.native import native, not_jited
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text, selector
 from bpfasm.cli.options import write
 from bpfasm.errors import InputError
-from bpfasm.kernel import select
-from bpfasm.kernel.attached import attached
-from bpfasm.kernel.dump import assembled_of, dump, full_name
-from bpfasm.kernel.info import jited, prog_info
+from bpfasm.kernel.links.attached import attached
+from bpfasm.kernel.objects import select
+from bpfasm.kernel.programs.dump import assembled_of, dump, full_name
+from bpfasm.kernel.programs.info import jited, prog_info
 from bpfasm.views import documents, object_documents, objects
 from bpfasm.views.dump import xlated_lines
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from typing import Any
 
-    from bpfasm.kernel.dump import Dump
+    from bpfasm.kernel.programs.dump import Dump
 
 
 def main(argv: list[str]) -> int:

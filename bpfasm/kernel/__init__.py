@@ -10,10 +10,10 @@
 closing is idempotent and happens in the right order; what was forgotten is closed with a ``ResourceWarning``.
 """
 
-from bpfasm.kernel.link import Link as Link
+from bpfasm.kernel.links.link import Link as Link
 from bpfasm.kernel.load import Loaded as Loaded, load as load
-from bpfasm.kernel.maps import LoadedMap as LoadedMap
-from bpfasm.kernel.programs import (
+from bpfasm.kernel.maps.map import LoadedMap as LoadedMap
+from bpfasm.kernel.programs.program import (
     KernelProgram as KernelProgram,
     LoadedProgram as LoadedProgram,
     TestRun as TestRun,

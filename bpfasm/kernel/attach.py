@@ -8,8 +8,8 @@ from bpfasm.kernel.links import OPENERS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.attach import Place
-    from bpfasm.kernel.link import Link
-    from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.kernel.links.link import Link
+    from bpfasm.kernel.programs.program import LoadedProgram
 
 
 def attach(program: LoadedProgram, target: Place | None = None, mode: str = "auto") -> Link:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
     from bpfasm.elf.object import Object
-    from bpfasm.kernel.link import Link
+    from bpfasm.kernel.links.link import Link
     from bpfasm.kernel.load import Loaded
-    from bpfasm.kernel.maps import LoadedMap
+    from bpfasm.kernel.maps.map import LoadedMap
 
     K = TypeVar("K")
     V = TypeVar("V")

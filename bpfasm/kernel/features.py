@@ -8,9 +8,9 @@
 from __future__ import annotations
 
 from bpfasm.errors import FeatureMissing, UsageError
-from bpfasm.kernel.memlock import plenty
-from bpfasm.kernel.privilege import not_permitted
-from bpfasm.kernel.words import IN_THE_LAB, errno_name
+from bpfasm.kernel.base.memlock import plenty
+from bpfasm.kernel.base.privilege import not_permitted
+from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import system
 from bpfasm.syscall.probe.answer import UNKNOWN, YES
 from bpfasm.syscall.probe.table import GROUPS, features

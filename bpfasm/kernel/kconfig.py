@@ -70,7 +70,7 @@ def _has_cookie() -> int:
 
 def _has_wrapper() -> int:
     """Tell whether system calls have a function by machine that takes registers: ``__x64_sys_bpf``."""
-    from bpfasm.kernel.links.kprobe import SYSCALL_PREFIX
+    from bpfasm.kernel.links.tracing.kprobe import SYSCALL_PREFIX
 
     prefix = SYSCALL_PREFIX.get(os.uname().machine)
     return int(prefix is not None and f"{prefix}bpf" in system.kernel_symbols())

@@ -98,8 +98,8 @@ def _pins() -> list[Leftover]:
 def _struct_ops() -> list[Leftover]:
     """Return structs of functions whose maps bear an owner's tag: before 6.4 they stay registered without him."""
     from bpfasm.errors import FeatureMissing
-    from bpfasm.kernel import ids
-    from bpfasm.kernel.targets import read
+    from bpfasm.kernel.btf.targets import read
+    from bpfasm.kernel.objects import ids
 
     found: list[Leftover] = []
     try:
@@ -123,8 +123,8 @@ def _struct_ops() -> list[Leftover]:
 def _programs() -> list[Leftover]:
     """Return programs that are attached without a link, by those whose name they carry."""
     from bpfasm.errors import FeatureMissing
-    from bpfasm.kernel import signature
-    from bpfasm.kernel.signed import place
+    from bpfasm.kernel.links import signature
+    from bpfasm.kernel.links.signed import place
 
     found: dict[tuple[str, int], Leftover] = {}
     try:
@@ -163,8 +163,8 @@ def _remove_pins(left: Leftover) -> None:
 
 
 def _remove_struct_ops(left: Leftover) -> None:
-    from bpfasm.kernel import ids
-    from bpfasm.kernel.struct_ops import unregister
+    from bpfasm.kernel.links.struct_ops import unregister
+    from bpfasm.kernel.objects import ids
 
     fd = ids.open_id("map", int(left.place))
     if fd is not None:
@@ -175,8 +175,8 @@ def _remove_struct_ops(left: Leftover) -> None:
 
 
 def _remove_program(left: Leftover) -> None:
-    from bpfasm.kernel import signature
-    from bpfasm.kernel.signed import remove
+    from bpfasm.kernel.links import signature
+    from bpfasm.kernel.links.signed import remove
 
     for each in signature.signatures():
         if str(each.map_id) == left.place and each.owner == left.owner:

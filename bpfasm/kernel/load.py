@@ -10,9 +10,9 @@ from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import KCONFIG, Global, Section
 from bpfasm.errors import AssemblyError
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.maps import LoadedMap
-from bpfasm.kernel.open_types import OpenTypes
-from bpfasm.kernel.programs import LoadedProgram, load_program
+from bpfasm.kernel.btf.opened import OpenTypes
+from bpfasm.kernel.maps.map import LoadedMap
+from bpfasm.kernel.programs.program import LoadedProgram, load_program
 from bpfasm.uapi.bpf import BPF_F_RDONLY_PROG, BPF_MAP_TYPE_PERF_EVENT_ARRAY
 
 TYPE_CHECKING = False
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from typing import Any, Self, overload
 
     from bpfasm.btf.read import Btf
-    from bpfasm.kernel.link import Link
-    from bpfasm.kernel.map_globals import Globals
-    from bpfasm.kernel.owned import Owned
-    from bpfasm.kernel.reader import Reader
-    from bpfasm.kernel.struct_ops import LoadedStructOps
+    from bpfasm.kernel.base.owned import Owned
+    from bpfasm.kernel.links.link import Link
+    from bpfasm.kernel.links.struct_ops import LoadedStructOps
+    from bpfasm.kernel.maps.globals import Globals
+    from bpfasm.kernel.readers.reader import Reader
 
 
 def load(
@@ -90,7 +90,7 @@ def load(
             if not each.reused and refers(each.spec):
                 each.fill(loaded._objects_in(each.spec.initial))
         for ops in gathered.struct_ops:
-            from bpfasm.kernel.struct_ops import LoadedStructOps
+            from bpfasm.kernel.links.struct_ops import LoadedStructOps
 
             loaded.struct_ops += (LoadedStructOps(ops, loaded.__getitem__),)
         if gathered.variables:
@@ -174,7 +174,7 @@ class Loaded:
     def globals(self) -> Globals:
         """The variables of the programs."""
         if self._globals is None:
-            from bpfasm.kernel.map_globals import Globals
+            from bpfasm.kernel.maps.globals import Globals
 
             self._globals = Globals(self.maps)
         return self._globals
@@ -226,11 +226,11 @@ class Loaded:
         and closed before the rest.
         """
         if any(buffer.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY for buffer in buffers):
-            from bpfasm.kernel.perfbuf import PerfReader
+            from bpfasm.kernel.readers.perfbuf import PerfReader
 
             make: Callable[..., Reader] = PerfReader
         else:
-            from bpfasm.kernel.ringbuf import RingReader
+            from bpfasm.kernel.readers.ringbuf import RingReader
 
             make = RingReader
         if lost is not None:

@@ -6,9 +6,9 @@ import os
 from errno import ENOSYS
 
 from bpfasm.errors import FeatureMissing
-from bpfasm.kernel.memlock import with_memory
-from bpfasm.kernel.privilege import lacking, not_permitted
-from bpfasm.kernel.words import IN_THE_LAB, errno_name
+from bpfasm.kernel.base.memlock import with_memory
+from bpfasm.kernel.base.privilege import lacking, not_permitted
+from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import bpf, system, tracefs
 from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_ARRAY
@@ -54,7 +54,7 @@ def _no_bpf() -> FeatureMissing | None:
 
 
 def _no_kprobe() -> FeatureMissing | None:
-    from bpfasm.kernel.links.kprobe_refused import no_tracefs
+    from bpfasm.kernel.links.tracing.kprobe_refused import no_tracefs
 
     needs = ("CAP_PERFMON",)
     if system.pmu_type("kprobe") is None:

@@ -39,16 +39,16 @@ def query(place: Place, *, effective: bool = False) -> Attached:
     With ``effective`` what a cgroup has from those above, too. Raises KernelError.
     """
     from bpfasm.errors import KernelError
-    from bpfasm.kernel.words import errno_name
+    from bpfasm.kernel.base.words import errno_name
 
     where: Any = place
     try:
         if hasattr(where, "device"):
-            from bpfasm.kernel.links.device import index
+            from bpfasm.kernel.links.network.device import index
 
             return ask(index(where.device), where.attach_type)
         if hasattr(where, "netns"):
-            from bpfasm.kernel.links.netns import netns_fd
+            from bpfasm.kernel.links.network.netns import netns_fd
 
             with netns_fd(where.netns) as fd:
                 return ask(fd, where.attach_type)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from errno import EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel import ids
-from bpfasm.kernel.owned import Owned
-from bpfasm.kernel.words import errno_name
+from bpfasm.kernel.base.owned import Owned
+from bpfasm.kernel.base.words import errno_name
+from bpfasm.kernel.objects import ids
 from bpfasm.syscall import bpf, system
 from bpfasm.uapi import bpf as uapi
 from bpfasm.value import Value
@@ -49,7 +49,7 @@ class run_stats(Owned):  # noqa: N801  used like a function
 
 
 def _refused(number: int) -> FeatureMissing | KernelError:
-    from bpfasm.kernel.privilege import not_permitted
+    from bpfasm.kernel.base.privilege import not_permitted
 
     if number == EPERM:
         return not_permitted("counting the runs of programs", ("CAP_SYS_ADMIN",))

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.isa.insn import Insn
-    from bpfasm.kernel.dump import Dump
-    from bpfasm.kernel.info import LineInfo
+    from bpfasm.kernel.programs.dump import Dump
+    from bpfasm.kernel.programs.info import LineInfo
     from bpfasm.native import NativeInsn
 
 

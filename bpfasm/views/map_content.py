@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bpfasm.kernel.map_dump import Element, MapContent
+    from bpfasm.kernel.maps.dump import Element, MapContent
 
 #: Longer keys and values start on a line of their own.
 _SHORT = 16

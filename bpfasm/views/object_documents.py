@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfasm.kernel.words import attach_type
+from bpfasm.kernel.base.words import attach_type
 from bpfasm.views.objects import map_type, prog_type
 
 TYPE_CHECKING = False
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bpfasm.kernel.attached import AttachedAt
-    from bpfasm.kernel.btf_info import BtfInfo
-    from bpfasm.kernel.info import ProgInfo
-    from bpfasm.kernel.link_info import LinkInfo
-    from bpfasm.kernel.map_dump import Element, MapContent
+    from bpfasm.kernel.btf.info import BtfInfo
+    from bpfasm.kernel.links.attached import AttachedAt
+    from bpfasm.kernel.links.info import LinkInfo
+    from bpfasm.kernel.maps.dump import Element, MapContent
+    from bpfasm.kernel.programs.info import ProgInfo
 
 #: Numbers above this are not exact in every reader of JSON.
 _EXACT = 1 << 53

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bpfasm.kernel.words import attach_type
+from bpfasm.kernel.base.words import attach_type
 from bpfasm.uapi import bpf, names
 
 TYPE_CHECKING = False
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from bpfasm.kernel.attached import AttachedAt
-    from bpfasm.kernel.btf_info import BtfInfo
-    from bpfasm.kernel.info import ProgInfo
-    from bpfasm.kernel.link_info import LinkInfo
+    from bpfasm.kernel.btf.info import BtfInfo
+    from bpfasm.kernel.links.attached import AttachedAt
+    from bpfasm.kernel.links.info import LinkInfo
+    from bpfasm.kernel.programs.info import ProgInfo
 
 _PROG_TYPES = names(bpf, "bpf_prog_type")
 _MAP_TYPES = names(bpf, "bpf_map_type")

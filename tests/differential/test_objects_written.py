@@ -20,7 +20,8 @@ from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
 from bpfasm.isa.insn import decode
-from bpfasm.kernel import kconfig as configuration, kernel_btf, load
+from bpfasm.kernel import kconfig as configuration, load
+from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.kernel.needs import missing
 from bpfasm.uapi import elf as numbers
 

@@ -13,7 +13,8 @@ SCRIPT = """
 import ctypes, os, sys
 from bpfasm.asm import *
 from bpfasm.errors import KernelError, VerifierError
-from bpfasm.kernel import kernel_btf, load
+from bpfasm.kernel import load
+from bpfasm.kernel.btf import kernel as kernel_btf
 
 libc = ctypes.CDLL(None, use_errno=True)
 fd = os.open(sys.argv[1], os.O_RDONLY)

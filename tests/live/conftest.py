@@ -67,7 +67,7 @@ def silent_lint(monkeypatch):
     if "rdinit=/lab/" in (system.read("/proc/cmdline") or ""):
         yield
         return
-    loading = sys.modules["bpfasm.kernel.programs"]
+    loading = sys.modules["bpfasm.kernel.programs.program"]
     verify, link, linked, accepted = loading.verify, loading.link, [], []
 
     def linking(*arguments, **options):
@@ -89,4 +89,4 @@ def silent_lint(monkeypatch):
 @pytest.fixture
 def deep_sleep(monkeypatch):
     """Nobody looks up once a second: who is not woken sleeps on."""
-    monkeypatch.setattr("bpfasm.kernel.waiting._LONGEST_S", 1e6)
+    monkeypatch.setattr("bpfasm.kernel.readers.waiting._LONGEST_S", 1e6)

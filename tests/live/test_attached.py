@@ -19,9 +19,11 @@ from support.processes import until
 from bpfasm.asm import *
 from bpfasm.cli import main
 from bpfasm.errors import KernelError, UsageError
-from bpfasm.kernel import features, leftovers, load, netlink, signature
+from bpfasm.kernel import features, leftovers, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.attached import attached
+from bpfasm.kernel.links import signature
+from bpfasm.kernel.links.attached import attached
+from bpfasm.kernel.links.network import netlink
 from bpfasm.kernel.query import query
 from bpfasm.syscall import system
 
@@ -146,7 +148,7 @@ def test_what_another_tool_attached_is_recognised(name, group):
         type, returns = {"tc": (CLS, 0), "bpftool cgroup": (SKB, 1)}.get(name, (XDP, 2))
         program, _ = counted("others", type, None, returns)
         with load(program) as obj:
-            from bpfasm.kernel.pins import pin
+            from bpfasm.kernel.objects.pins import pin
 
             pin(obj[program].fd, "others", path)
             try:

@@ -10,7 +10,8 @@ from support.helpers import has_helper
 from bpfasm.asm import *
 from bpfasm.btf.write import Writer
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import kernel_btf, load
+from bpfasm.kernel import load
+from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import btf

@@ -12,7 +12,8 @@ from bpfasm.asm.snippets import core_read, core_read_bits, core_read_str
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
 from bpfasm.errors import LinkError, OperandError
-from bpfasm.kernel import kernel_btf, load
+from bpfasm.kernel import load
+from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.uapi.btf import BTF_KIND_STRUCT
 
 EXIT = BPF_EXIT_INSN()

@@ -14,7 +14,7 @@ from bpfasm.asm.syntax import hexdump, kernel, llvm, ubpf
 from bpfasm.isa.insn import decode
 from bpfasm.isa.match import form_of
 from bpfasm.kernel import load
-from bpfasm.kernel.info import jited, xlated
+from bpfasm.kernel.programs.info import jited, xlated
 
 pytestmark = pytest.mark.lab
 

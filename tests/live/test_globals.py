@@ -8,7 +8,7 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.errors import LinkError, MapError, RecordError, VerifierError
 from bpfasm.kernel import load
-from bpfasm.kernel.maps_info import frozen
+from bpfasm.kernel.maps.info import frozen
 
 pytestmark = pytest.mark.lab
 

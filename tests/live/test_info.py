@@ -17,8 +17,11 @@ from bpfasm.asm.syntax import xlated
 from bpfasm.errors import FeatureMissing, InputError, KernelError
 from bpfasm.isa.insn import decode, encode, slots
 from bpfasm.isa.match import form_of
-from bpfasm.kernel import KernelProgram, ids, info, kernel_btf, load, select
-from bpfasm.kernel.dump import Dump, dump, full_name
+from bpfasm.kernel import KernelProgram, load
+from bpfasm.kernel.btf import kernel as kernel_btf
+from bpfasm.kernel.objects import ids, select
+from bpfasm.kernel.programs import info
+from bpfasm.kernel.programs.dump import Dump, dump, full_name
 from bpfasm.kernel.stats import Stats, run_stats
 from bpfasm.native import disassemble
 from bpfasm.syscall import bpf, system
@@ -291,7 +294,7 @@ def test_code_that_is_hidden(loaded, monkeypatch):
 
 def test_names_that_are_hidden(loaded, monkeypatch):
     zeros = re.sub(rb"(?m)^[0-9a-f]{16}", b"0" * 16, b"ffffffff81000000 T __bpf_call_base\n")
-    monkeypatch.setattr("bpfasm.kernel.dump.Kallsyms", lambda: Kallsyms(zeros))
+    monkeypatch.setattr("bpfasm.kernel.programs.dump.Kallsyms", lambda: Kallsyms(zeros))
     found = dump(loaded[0].fd)
     assert found.names.calls == {}
     assert found.names.hidden.startswith("names hidden: kptr_restrict is ")
@@ -406,7 +409,8 @@ def test_an_ordinary_user_is_told_what_it_takes(python):
     code = """
         import ctypes, os, struct
         from bpfasm.errors import BpfasmError
-        from bpfasm.kernel import ids, select
+        from bpfasm.kernel.objects import ids
+        from bpfasm.kernel.objects import select
         from bpfasm.kernel.stats import run_stats
         from bpfasm.uapi import capability
         libc = ctypes.CDLL(None, use_errno=True)

@@ -15,10 +15,11 @@ from bpfasm.asm import *
 from bpfasm.cli import main
 from bpfasm.elf.probes import function_offset
 from bpfasm.errors import FeatureMissing
-from bpfasm.kernel import ids, leftovers, load
+from bpfasm.kernel import leftovers, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.links.kprobe import generic
-from bpfasm.kernel.programs import KernelProgram
+from bpfasm.kernel.links.tracing.kprobe import generic
+from bpfasm.kernel.objects import ids
+from bpfasm.kernel.programs.program import KernelProgram
 from bpfasm.kernel.user import code_of, find_file
 from bpfasm.syscall import system, tracefs
 

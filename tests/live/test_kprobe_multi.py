@@ -9,8 +9,8 @@ from bpfasm.asm import *
 from bpfasm.asm.snippets import func_arg, ret_value, syscall_arg
 from bpfasm.errors import FeatureMissing, KernelError, OperandError
 from bpfasm.kernel import features, load
-from bpfasm.kernel.links.kprobe import generic
-from bpfasm.kernel.links.kprobe_multi import matching
+from bpfasm.kernel.links.tracing.kprobe import generic
+from bpfasm.kernel.links.tracing.kprobe_multi import matching
 from bpfasm.syscall import system, tracefs
 
 pytestmark = pytest.mark.lab

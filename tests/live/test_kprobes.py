@@ -12,10 +12,10 @@ from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.links.kprobe import _pmu_event, symbols_of
-from bpfasm.kernel.links.kprobe_refused import refusal
-from bpfasm.kernel.links.perf_link import bind
-from bpfasm.kernel.links.tracefs_event import TracefsEvent
+from bpfasm.kernel.links.tracing.kprobe import _pmu_event, symbols_of
+from bpfasm.kernel.links.tracing.kprobe_refused import refusal
+from bpfasm.kernel.links.tracing.perf_link import bind
+from bpfasm.kernel.links.tracing.tracefs_event import TracefsEvent
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.owner import owner_of, this_process

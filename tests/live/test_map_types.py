@@ -8,8 +8,8 @@ from support.bpf2 import running_series
 
 from bpfasm.asm import *
 from bpfasm.asm.map_types import OPS, all_types, type_of
-from bpfasm.kernel.maps_create import create_fields, create_with_types
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.create import create_fields, create_with_types
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
@@ -215,7 +215,7 @@ def typed(row):
 
 @each_type
 def test_types_are_told_where_the_kernel_takes_them(row, sample):
-    from bpfasm.kernel.maps_create import _with_btf
+    from bpfasm.kernel.maps.create import _with_btf
 
     spec = typed(row)
     fields = create_fields(spec)

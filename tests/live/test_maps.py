@@ -11,7 +11,7 @@ from bpfasm.asm import *
 from bpfasm.btf.write import Writer
 from bpfasm.errors import FeatureMissing, KernelError, MapError, RecordError
 from bpfasm.kernel import load
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi.bpf import sizeof_struct_bpf_map_info, struct_bpf_map_info

@@ -10,7 +10,7 @@ from bpfasm.asm import *
 from bpfasm.asm.map_types import OPS
 from bpfasm.errors import IterationAborted, KernelError
 from bpfasm.kernel import load
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import batch
 
 pytestmark = pytest.mark.lab

@@ -4,7 +4,7 @@ import pytest
 from support.map_contract import *  # runs what is imported
 
 from bpfasm.kernel import LoadedMap
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab

@@ -11,7 +11,7 @@ from bpfasm.asm import *
 from bpfasm.asm.map_values import CpuMapValue, DevMapValue
 from bpfasm.errors import KernelError, MapError
 from bpfasm.kernel import LoadedMap, load
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import system
 from bpfasm.syscall.perf_event import perf_event_open
 from bpfasm.uapi import perf_event

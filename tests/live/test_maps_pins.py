@@ -11,7 +11,7 @@ from bpfasm.asm import *
 from bpfasm.asm.handles import fd32
 from bpfasm.errors import FeatureMissing, KernelError, MapError, VerifierError
 from bpfasm.kernel import LoadedMap, load
-from bpfasm.kernel.maps_info import frozen
+from bpfasm.kernel.maps.info import frozen
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab
@@ -103,7 +103,7 @@ def test_where_the_declaration_says_only_that_it_is_pinned(python):
 
 def test_two_that_pin_at_once_have_one_map(bpffs, monkeypatch):
     """The other one is quicker: it has pinned its map after we have seen that there was none."""
-    from bpfasm.kernel import pins
+    from bpfasm.kernel.objects import pins
 
     spec = SPEC.replace(pinned=f"{bpffs}/counts")
     with load(spec) as first:

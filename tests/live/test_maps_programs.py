@@ -14,7 +14,7 @@ from support.bpf2 import running_series
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, MapError
 from bpfasm.kernel import LoadedMap, load
-from bpfasm.kernel.maps_refused import has_map_type
+from bpfasm.kernel.maps.refused import has_map_type
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab

@@ -18,8 +18,10 @@ from support.bpf2 import bpf as by_hand, kernel_types, running_series
 from bpfasm import cli
 from bpfasm.asm import *
 from bpfasm.errors import BpfasmError
-from bpfasm.kernel import ids, link_info, load
-from bpfasm.kernel.map_dump import MapContent
+from bpfasm.kernel import load
+from bpfasm.kernel.links import info as link_info
+from bpfasm.kernel.maps.dump import MapContent
+from bpfasm.kernel.objects import ids
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.kallsyms import Kallsyms
 from bpfasm.syscall.libc import buffer

@@ -8,8 +8,9 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.elf.object import read_object
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import ids, kconfig, load
-from bpfasm.kernel.kernel_btf import vmlinux
+from bpfasm.kernel import kconfig, load
+from bpfasm.kernel.btf.kernel import vmlinux
+from bpfasm.kernel.objects import ids
 from bpfasm.syscall import system
 from bpfasm.uapi.btf import BTF_KIND_FUNC, BTF_KIND_STRUCT
 

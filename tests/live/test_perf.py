@@ -14,7 +14,7 @@ from bpfasm.asm import *
 from bpfasm.asm.perfmem import Lost
 from bpfasm.errors import BpfasmError, KernelError, RecordError
 from bpfasm.kernel import load
-from bpfasm.kernel.perfbuf import FlightRecorder, PerfReader
+from bpfasm.kernel.readers.perfbuf import FlightRecorder, PerfReader
 from bpfasm.syscall import perf_event, system
 from bpfasm.uapi.perf_event import PERF_COUNT_SW_BPF_OUTPUT, PERF_FORMAT_LOST, PERF_TYPE_SOFTWARE
 
@@ -430,7 +430,7 @@ def test_a_child_keeps_what_is_where_the_buffers_were(python):
         os.register_at_fork(after_in_child=fill)  # before bpfasm's own
         from bpfasm.asm import *
         from bpfasm.kernel import load
-        from bpfasm.kernel.perfbuf import FlightRecorder
+        from bpfasm.kernel.readers.perfbuf import FlightRecorder
 
         spec = PerfEventArray("events")
         with load(spec) as obj, obj.reader(spec, pages=16) as reader, FlightRecorder(obj[spec], pages=16) as recorder:
@@ -488,7 +488,7 @@ def test_without_the_privilege(python):
         from bpfasm.asm import *
         from bpfasm.errors import BpfasmError
         from bpfasm.kernel import load
-        import bpfasm.kernel.perfbuf, bpfasm.kernel.readers_refused  # the next user may not read these
+        import bpfasm.kernel.readers.perfbuf, bpfasm.kernel.readers.refused  # the next user may not read these
 
         spec = PerfEventArray("events")
         with load(spec) as obj:
@@ -511,8 +511,8 @@ def test_too_many_files(python):
         from bpfasm.asm import *
         from bpfasm.errors import KernelError
         from bpfasm.kernel import load
-        from bpfasm.kernel.perfbuf import FlightRecorder
-        import bpfasm.kernel.readers_refused  # later there is no file for it
+        from bpfasm.kernel.readers.perfbuf import FlightRecorder
+        import bpfasm.kernel.readers.refused  # later there is no file for it
 
         spec = PerfEventArray("events")
         with load(spec) as obj:

@@ -7,7 +7,8 @@ import pytest
 from support.bpf2 import running_series
 
 from bpfasm.asm import *
-from bpfasm.kernel import features, load, refused
+from bpfasm.kernel import features, load
+from bpfasm.kernel.programs import refused
 from bpfasm.syscall import system
 from bpfasm.syscall.filtered import filtered
 from bpfasm.syscall.probe import commands

@@ -14,7 +14,7 @@ from support.config import built_with
 
 from bpfasm.isa.helpers import HELPERS, since
 from bpfasm.kernel import features, needs
-from bpfasm.kernel.memlock import plenty
+from bpfasm.kernel.base.memlock import plenty
 from bpfasm.syscall import bpf as call, system, tracefs
 from bpfasm.syscall.probe import helpers
 from bpfasm.syscall.probe.table import GROUPS

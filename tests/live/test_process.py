@@ -12,7 +12,7 @@ from bpfasm.asm import *
 from bpfasm.errors import KernelError
 from bpfasm.isa.insn import encode
 from bpfasm.kernel import load
-from bpfasm.kernel.verdict import verify
+from bpfasm.kernel.programs.verdict import verify
 from bpfasm.syscall.libc import buffer
 
 pytestmark = pytest.mark.lab

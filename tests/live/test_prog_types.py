@@ -13,8 +13,9 @@ from support.bpf2 import PROG_LOAD, address, bpf, kernel_types, running_series
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import ANY, REQUIRED, TYPES, smallest
 from bpfasm.errors import FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel import kernel_btf, load
-from bpfasm.kernel.testrun_refused import runnable
+from bpfasm.kernel import load
+from bpfasm.kernel.btf import kernel as kernel_btf
+from bpfasm.kernel.programs.testrun_refused import runnable
 from bpfasm.syscall import system
 from bpfasm.uapi import bpf as uapi, names
 

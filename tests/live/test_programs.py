@@ -13,7 +13,7 @@ from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, LinkError, VerifierError
 from bpfasm.isa.insn import encode
 from bpfasm.kernel import load
-from bpfasm.kernel.verdict import FIRST_SIZE, verify
+from bpfasm.kernel.programs.verdict import FIRST_SIZE, verify
 from bpfasm.syscall.libc import buffer
 from bpfasm.vlog.last import last
 
@@ -140,8 +140,8 @@ def test_lines_whose_source_is_not_there():
 
 def test_which_end_of_a_log_is_kept_where_it_does_not_fit(monkeypatch):
     """The head on kernels before 6.4, the tail from then on: a refusal is at the end."""
-    monkeypatch.setattr("bpfasm.kernel.verdict._log_size", lambda fields, level: 0)
-    monkeypatch.setattr("bpfasm.kernel.verdict.LARGEST_SIZE", FIRST_SIZE)
+    monkeypatch.setattr("bpfasm.kernel.programs.verdict._log_size", lambda fields, level: 0)
+    monkeypatch.setattr("bpfasm.kernel.programs.verdict.LARGEST_SIZE", FIRST_SIZE)
     code = encode(straight_line(10_000))
     fields = {"prog_type": 1, "insn_cnt": 10_000, "insns": buffer(code), "license": buffer(b"GPL\0")}
     log = verify(fields, 1).log
@@ -216,7 +216,7 @@ def test_the_whole_log_however_long(slots):
 
 def test_the_log_grows_where_the_kernel_does_not_tell_its_size(monkeypatch):
     # The path that kernels before 6.4 take, on any kernel.
-    monkeypatch.setattr("bpfasm.kernel.verdict._log_size", lambda fields, level: 0)
+    monkeypatch.setattr("bpfasm.kernel.programs.verdict._log_size", lambda fields, level: 0)
     error = refused(*straight_line(10_000))
     assert error.errno == errno.EACCES
     assert error.pc == 9998
@@ -224,8 +224,8 @@ def test_the_log_grows_where_the_kernel_does_not_tell_its_size(monkeypatch):
 
 
 def test_the_errno_is_the_programs_and_not_the_buffers(monkeypatch):
-    monkeypatch.setattr("bpfasm.kernel.verdict._log_size", lambda fields, level: 0)
-    monkeypatch.setattr("bpfasm.kernel.verdict.LARGEST_SIZE", FIRST_SIZE)
+    monkeypatch.setattr("bpfasm.kernel.programs.verdict._log_size", lambda fields, level: 0)
+    monkeypatch.setattr("bpfasm.kernel.programs.verdict.LARGEST_SIZE", FIRST_SIZE)
     code = encode(straight_line(10_000))
     fields = {"prog_type": 1, "insn_cnt": 10_000, "insns": buffer(code), "license": buffer(b"GPL\0")}
     for level in (0, 1):

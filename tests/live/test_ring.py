@@ -14,7 +14,7 @@ from bpfasm.asm import *
 from bpfasm.asm.snippets import ringbuf_reserve, ringbuf_submit
 from bpfasm.errors import BpfasmError, DecodeError, KernelError, RecordError
 from bpfasm.kernel import load
-from bpfasm.kernel.ringbuf import RingReader
+from bpfasm.kernel.readers.ringbuf import RingReader
 from bpfasm.syscall import bpf, system
 
 pytestmark = pytest.mark.lab

@@ -11,7 +11,8 @@ import pytest
 from bpfasm.asm import *
 from bpfasm.cli import main
 from bpfasm.errors import KernelError, MapError
-from bpfasm.kernel import kernel_btf, load
+from bpfasm.kernel import load
+from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.kernel.needs import missing
 
 pytestmark = pytest.mark.lab

@@ -9,8 +9,9 @@ from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError
-from bpfasm.kernel import features, load, netlink
+from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
+from bpfasm.kernel.links.network import netlink
 from bpfasm.kernel.query import query
 
 pytestmark = pytest.mark.lab

@@ -10,7 +10,7 @@ from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.links.kprobe import generic
+from bpfasm.kernel.links.tracing.kprobe import generic
 
 pytestmark = pytest.mark.lab
 

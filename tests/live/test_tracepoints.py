@@ -8,10 +8,11 @@ from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError, LinkError, OperandError
-from bpfasm.kernel import features, ids, load
+from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.formats import format_of
-from bpfasm.kernel.link import KernelLink
+from bpfasm.kernel.links.link import KernelLink
+from bpfasm.kernel.links.tracing.formats import format_of
+from bpfasm.kernel.objects import ids
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab

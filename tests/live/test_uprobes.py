@@ -15,7 +15,7 @@ from bpfasm.elf.probes import function_offset
 from bpfasm.errors import DecodeError, FeatureMissing, InputError, KernelError, OperandError
 from bpfasm.kernel import features, load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.link import KernelLink
+from bpfasm.kernel.links.link import KernelLink
 from bpfasm.kernel.user import code_of, find_file, marks
 from bpfasm.syscall import system, tracefs
 

@@ -12,8 +12,8 @@ from bpfasm.asm import *
 from bpfasm.asm.snippets import ringbuf_output
 from bpfasm.errors import BpfasmError, KernelError, RecordError
 from bpfasm.kernel import load
-from bpfasm.kernel.maps_refused import has_map_type
-from bpfasm.kernel.userring import UserRing
+from bpfasm.kernel.maps.refused import has_map_type
+from bpfasm.kernel.readers.userring import UserRing
 
 pytestmark = pytest.mark.lab
 

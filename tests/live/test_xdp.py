@@ -8,9 +8,10 @@ from support.processes import until
 
 from bpfasm.asm import *
 from bpfasm.errors import FeatureMissing, KernelError, OperandError
-from bpfasm.kernel import load, netlink
+from bpfasm.kernel import load
 from bpfasm.kernel.attach import attach
-from bpfasm.kernel.link import KernelLink
+from bpfasm.kernel.links.link import KernelLink
+from bpfasm.kernel.links.network import netlink
 
 pytestmark = pytest.mark.lab
 

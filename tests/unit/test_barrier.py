@@ -6,8 +6,8 @@ import os
 import pytest
 
 from bpfasm.errors import FeatureMissing
-from bpfasm.kernel import waiting
-from bpfasm.kernel.words import errno_name
+from bpfasm.kernel.base.words import errno_name
+from bpfasm.kernel.readers import waiting
 from bpfasm.syscall import barrier
 from bpfasm.syscall.libc import failure, syscall
 from bpfasm.uapi.membarrier import MEMBARRIER_CMD_GLOBAL

@@ -14,13 +14,21 @@ if sys.platform != "linux":
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.errors import FeatureMissing, KernelError, OperandError, VerifierError
-from bpfasm.kernel import maps_info, maps_refused, memlock, needs, privilege, refused, testrun_refused
-from bpfasm.kernel.links import kprobe_refused, tracepoint_refused, tracing_refused, uprobe_refused
-from bpfasm.kernel.links.kprobe import symbols_of
-from bpfasm.kernel.privilege import needs_of_program, not_permitted
+from bpfasm.kernel import needs
+from bpfasm.kernel.base import memlock, privilege
+from bpfasm.kernel.base.privilege import needs_of_program, not_permitted
+from bpfasm.kernel.base.words import errno_name, map_type, object_name, prog_type
+from bpfasm.kernel.links.tracing import (
+    kprobe_refused,
+    traced_refused as tracing_refused,
+    tracepoint_refused,
+    uprobe_refused,
+)
+from bpfasm.kernel.links.tracing.kprobe import symbols_of
+from bpfasm.kernel.maps import info as maps_info, refused as maps_refused
+from bpfasm.kernel.programs import refused, testrun_refused
+from bpfasm.kernel.programs.verdict import Verdict
 from bpfasm.kernel.signals import Terminated, terminable
-from bpfasm.kernel.verdict import Verdict
-from bpfasm.kernel.words import errno_name, map_type, object_name, prog_type
 from bpfasm.syscall import system, tracefs
 from bpfasm.syscall.bpf import RunError
 from bpfasm.syscall.probe import commands

@@ -1,6 +1,7 @@
 """The layers of the house, from the syntax trees: an import goes to a lower level only."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,23 @@ def test_the_lower_levels_know_no_system(path):
     assert [(name, line) for name, _, line in imports_of(path) if name.split(".")[0] in OF_THE_SYSTEM] == []
 
 
+def rooms_within(package):
+    """Return which rooms of a package (its folders, and the modules beside them) import which when imported."""
+    known = {path.stem for path in (PACKAGE / package).iterdir()} - {"__init__"}
+    edges = {}
+    for path in (PACKAGE / package).rglob("*.py"):
+        own = name_of(path).split(".")[2:3]
+        for name, at_once, _ in imports_of(path):
+            if at_once and own and name.startswith(f"bpfasm.{package}."):
+                edges.setdefault(own[0], set()).update({name.split(".")[2]} & (known - {own[0]}))
+    return edges
+
+
+@pytest.mark.parametrize("package", ["kernel", "lab"])
+def test_rooms_of_a_package_import_one_way(package):
+    assert len(list(TopologicalSorter(rooms_within(package)).static_order())) > 5
+
+
 def test_edges_within_a_level_are_in_use():
     used = set()
     for path in MODULES:
@@ -126,7 +144,7 @@ def test_edges_within_a_level_are_in_use():
 
 @pytest.mark.parametrize("package", ["pyroute2", "capstone"])
 def test_a_dependency_is_imported_by_one_file(package):
-    at = {"pyroute2": "bpfasm.kernel.netlink", "capstone": "bpfasm.native"}[package]
+    at = {"pyroute2": "bpfasm.kernel.links.network.netlink", "capstone": "bpfasm.native"}[package]
     users = {name_of(path) for path in MODULES for name, _, _ in imports_of(path) if name.split(".")[0] == package}
     assert users <= {at}
     assert all(

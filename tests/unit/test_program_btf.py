@@ -14,7 +14,7 @@ from bpfasm.asm.prog_types import TYPES, smallest, target_in_btf
 from bpfasm.asm.snippets import count
 from bpfasm.btf.read import Btf
 from bpfasm.errors import AssemblyError
-from bpfasm.kernel.program_btf import describe, functions, identifier, without_place
+from bpfasm.kernel.btf.program import describe, functions, identifier, without_place
 from bpfasm.uapi import btf
 
 EXIT = BPF_EXIT_INSN()
@@ -90,7 +90,7 @@ def test_what_a_snippet_made_has_its_line_once():
 
 
 def test_kernels_that_print_no_place_have_it_in_the_text(monkeypatch):
-    monkeypatch.setattr("bpfasm.kernel.program_btf._places", [False])
+    monkeypatch.setattr("bpfasm.kernel.btf.program._places", [False])
     program = Program("prog", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN().replace(where=None)])
     here = sys._getframe().f_lineno - 1
     ((pc, file, line, text),) = told(program, lines=True)[2]

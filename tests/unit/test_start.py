@@ -33,7 +33,7 @@ def test_what_loads_programs_imports_nothing_slow_either():
 def test_what_reads_events_imports_little_more():
     pytest.importorskip("bpfasm.kernel")
     loads = modules_after("bpfasm.asm", "bpfasm.kernel")
-    reads = modules_after("bpfasm.asm", "bpfasm.kernel", *(f"bpfasm.kernel.{name}" for name in READERS))
+    reads = modules_after("bpfasm.asm", "bpfasm.kernel", *(f"bpfasm.kernel.readers.{name}" for name in READERS))
     assert {name for name in reads - loads if not name.startswith("bpfasm")} <= {"mmap", "select"}
 
 

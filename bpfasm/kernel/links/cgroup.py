@@ -6,9 +6,10 @@ import os
 from errno import E2BIG, EBADF, EEXIST, EINVAL, ENODEV, ENOENT, EPERM
 
 from bpfasm.errors import FeatureMissing
-from bpfasm.kernel import query, signature
-from bpfasm.kernel.link import Link
+from bpfasm.kernel import query
+from bpfasm.kernel.links import signature
 from bpfasm.kernel.links.cgroup_fd import cgroup_fd
+from bpfasm.kernel.links.link import Link
 from bpfasm.kernel.links.placed import PlacedLink, another
 from bpfasm.syscall import bpf
 from bpfasm.uapi.bpf import BPF_F_ALLOW_MULTI, BPF_F_REPLACE
@@ -17,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.attach.cgroup import Cgroup
     from bpfasm.errors import BpfasmError
-    from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.kernel.programs.program import LoadedProgram
 
 MODES = ("link", "prog_attach")
 
@@ -78,7 +79,7 @@ def _attach(fd: int, kind: int, flags: int, program: int, replaces: int | None) 
 
 def detach(cgroup: int, attach_type: int, program: int) -> None:
     """Take a program out of a cgroup, where it is in it. Raises OSError."""
-    from bpfasm.kernel import ids
+    from bpfasm.kernel.objects import ids
 
     try:
         # Where one program only may be attached the kernel detaches that, whichever it is told.

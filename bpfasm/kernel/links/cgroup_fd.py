@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from bpfasm.errors import KernelError
-from bpfasm.kernel.words import errno_name
+from bpfasm.kernel.base.words import errno_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from errno import EINVAL, ENOLINK, EOPNOTSUPP, EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.words import errno_name
+from bpfasm.kernel.base.words import errno_name
 from bpfasm.syscall import bpf, system
 from bpfasm.syscall.layout import end
 from bpfasm.uapi.bpf import BPF_F_REPLACE, struct_bpf_link_info
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfasm.kernel.link import KernelLink
-    from bpfasm.kernel.programs import KernelProgram
+    from bpfasm.kernel.links.link import KernelLink
+    from bpfasm.kernel.programs.program import KernelProgram
 
 #: Links whose program can be exchanged, and links that can be detached while they stay (``struct bpf_link_ops``).
 UPDATED = ("cgroup", "iter", "netkit", "netns", "sockmap", "tcx", "xdp")

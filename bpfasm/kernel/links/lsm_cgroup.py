@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from errno import EBADF, EINVAL
 
-from bpfasm.kernel.link import Link
 from bpfasm.kernel.links.cgroup_fd import cgroup_fd
+from bpfasm.kernel.links.link import Link
 from bpfasm.syscall import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.asm.attach.tracing import LsmCgroup
-    from bpfasm.kernel.programs import LoadedProgram
+    from bpfasm.kernel.programs.program import LoadedProgram
 
 MODES = ("link",)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
-from bpfasm.kernel.link import Link
+from bpfasm.kernel.links.link import Link
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bpfasm.asm.attach import Place
-    from bpfasm.kernel.programs import KernelProgram, LoadedProgram
+    from bpfasm.kernel.programs.program import KernelProgram, LoadedProgram
 
     Undo = Callable[[int], None]
     Exchange = Callable[[int, int], None]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from errno import EACCES, EEXIST, EINVAL, EPERM
 
 from bpfasm.errors import FeatureMissing, KernelError
-from bpfasm.kernel.privilege import event_not_permitted, lacking, not_permitted
-from bpfasm.kernel.words import errno_name, prog_type
+from bpfasm.kernel.base.privilege import event_not_permitted, lacking, not_permitted
+from bpfasm.kernel.base.words import errno_name, prog_type
 from bpfasm.syscall import system
 
 TYPE_CHECKING = False
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.attach import Place
     from bpfasm.errors import BpfasmError
-    from bpfasm.kernel.link import Link
-    from bpfasm.kernel.programs import KernelProgram, LoadedProgram
+    from bpfasm.kernel.links.link import Link
+    from bpfasm.kernel.programs.program import KernelProgram, LoadedProgram
 
 
 def wrong_type(program: LoadedProgram, where: Place) -> KernelError:

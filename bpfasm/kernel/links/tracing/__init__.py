@@ -1,0 +1,1 @@
+"""Links to what is traced: kprobes, uprobes, marks, tracepoints, samples, fentry and its kin, iterators."""

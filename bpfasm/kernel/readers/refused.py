@@ -1,0 +1,117 @@
+"""Why a reader was not made, in words."""
+
+from __future__ import annotations
+
+from errno import EACCES, EMFILE, ENODEV, ENOMEM, EPERM
+
+from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
+from bpfasm.kernel.base.privilege import event_not_permitted
+from bpfasm.kernel.base.words import errno_name, map_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm.maps import MapSpec
+
+
+def no_reader(spec: MapSpec, reader: str) -> AssemblyError:
+    """Say that a map is none that a reader reads."""
+    return AssemblyError(
+        f"{spec.name} is a map of type {map_type(spec.type)}, which {reader} does not take",
+        "RingReader reads a RingBuf, PerfReader a PerfEventArray, UserRing writes a UserRingBuf; others are dicts",
+        rule="no-reader",
+    )
+
+
+def in_use(spec: MapSpec) -> AssemblyError:
+    """Say that a ring has its reader."""
+    return AssemblyError(
+        f"{spec.name} has a reader, and what one reads frees its place for all",
+        "use that one, from several threads if you like, or close it first",
+        rule="ring-in-use",
+    )
+
+
+def not_mapped(spec: MapSpec, number: int) -> KernelError:
+    """Say why the memory of a ring was not mapped."""
+    do = ""
+    if number == EPERM:
+        do = "what a process may lock in memory is limited: read with fewer pages, or raise it (ulimit -l unlimited)"
+    elif number in (ENOMEM, EMFILE):
+        do = "free memory, close files, or use a smaller buffer"
+    return KernelError(
+        number, f"the memory of {spec.name} was not mapped: {errno_name(number)}", do, rule="reader-memory"
+    )
+
+
+def no_barrier(number: int) -> FeatureMissing:
+    """Say that there is no memory barrier."""
+    return FeatureMissing(
+        f"reading a ring takes memory barriers on this machine, and membarrier(2) fails: {errno_name(number)}",
+        "allow the system call membarrier (a seccomp profile may forbid it), or use a kernel from 4.16 on",
+        rule="no-barrier",
+    )
+
+
+def not_settled(spec: MapSpec, number: int) -> FeatureMissing:
+    """Say that what programs were writing cannot be waited for."""
+    return FeatureMissing(
+        f"a snapshot of {spec.name} has to wait for programs that write to it, and may not: {errno_name(number)}",
+        "allow the system call membarrier (a seccomp profile may forbid it), or this process to run on all CPUs",
+        rule="no-barrier",
+    )
+
+
+def no_views() -> RecordError:
+    """Say that what is put in order, or kept, cannot be a view of a buffer that goes on."""
+    return RecordError(
+        "memoryview is no way to read events that are sorted or recorded: their memory is used again meanwhile",
+        "read bytes instead, which are copies",
+        rule="event-make",
+    )
+
+
+def two_wakeups() -> AssemblyError:
+    """Say that one wakes by events or by bytes."""
+    return AssemblyError(
+        "wakeup_events and wakeup_watermark share a field: a reader is woken by one of them",
+        "give a number of events, or a number of bytes",
+        rule="perf-buffer",
+    )
+
+
+def pages_no_power(pages: int) -> AssemblyError:
+    """Say that a perf buffer has another size."""
+    return AssemblyError(
+        f"a perf buffer has a power of two of pages, and {pages} is none",
+        "give 1, 2, 4, 8, 16, 32, 64 ...",
+        rule="perf-buffer",
+    )
+
+
+def none_online(spec: MapSpec) -> KernelError:
+    """Say that there is no CPU to read."""
+    return KernelError(
+        ENODEV, f"none of the CPUs to read for {spec.name} is online", "see which are: lscpu", rule="perf-open"
+    )
+
+
+def not_opened(spec: MapSpec, cpu: int, number: int) -> BpfasmError:
+    """Say why a perf event was not opened."""
+    if number in (EACCES, EPERM):
+        return event_not_permitted(f"opening a perf buffer for {spec.name}", errno_name(number))
+    do = "close files, or read fewer CPUs (cpus=...)" if number == EMFILE else "see which CPUs are online: lscpu"
+    return KernelError(
+        number,
+        f"the perf buffer of CPU {cpu} for {spec.name} was not opened: {errno_name(number)}",
+        do,
+        rule="perf-open",
+    )
+
+
+def message_too_large(name: str, size: int, most: int) -> RecordError:
+    """Say that a message never fits."""
+    return RecordError(
+        f"a message of {size} bytes does not fit {name}, which has {most} with 8 for each header",
+        "declare the ring with a larger max_entries, or send it in parts",
+        rule="message-size",
+    )
