@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bpfasm import lab  # noqa: E402
-from bpfasm.lab import qemu  # noqa: E402
-from bpfasm.lab.cpio import CpioWriter  # noqa: E402
+from bpfasm.lab.image.cpio import CpioWriter  # noqa: E402
+from bpfasm.lab.machine import qemu  # noqa: E402
 
 
 def busybox(kernel: lab.Kernel) -> bytes:

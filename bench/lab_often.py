@@ -16,7 +16,10 @@ sys.path.insert(0, str(ROOT))
 
 from bpfasm import lab  # noqa: E402
 from bpfasm.errors import LabError  # noqa: E402
-from bpfasm.lab import bundle, ext4, image, python, qemu, start  # noqa: E402
+from bpfasm.lab.guest import start  # noqa: E402
+from bpfasm.lab.image import ext4, parts as image, python  # noqa: E402
+from bpfasm.lab.machine import qemu  # noqa: E402
+from bpfasm.lab.packages import bundle  # noqa: E402
 
 PROGRAM = """
 import os

@@ -119,7 +119,7 @@ def _auto(needs: Iterable[str]) -> Place:
     if lack is None:
         return Place("live")
     from bpfasm import lab
-    from bpfasm.lab import qemu
+    from bpfasm.lab.machine import qemu
 
     try:
         qemu.find()

@@ -9,7 +9,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from bpfasm.errors import LabError as FetchError
-from bpfasm.lab import cache, deb, debian, sources
+from bpfasm.lab import cache
+from bpfasm.lab.packages import deb, debian, sources
 
 __all__ = ["KERNEL_SUITES", "FetchError", "fetch"]
 

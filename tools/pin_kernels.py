@@ -1,4 +1,4 @@
-"""Write bpfasm/lab/pins.toml: the newest packages of each kernel and userland of the lab, with their checksums.
+"""Write lab/packages/pins.toml: the newest packages of each kernel and userland of the lab, with their checksums.
 
     python3 tools/pin_kernels.py            # for the mirror that this machine's apt is set up with
 
@@ -16,8 +16,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from bpfasm.lab import bundle, cache, debian, matrix, pins, sources
-from bpfasm.lab.pool import ARCHITECTURES, Package
+from bpfasm.lab import cache, matrix
+from bpfasm.lab.packages import bundle, debian, pins, sources
+from bpfasm.lab.packages.pool import ARCHITECTURES, Package
 
 HEAD = """\
 # Written by tools/pin_kernels.py. The packages of each kernel and userland of the lab, by their paths in Debian's

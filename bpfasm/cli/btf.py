@@ -69,7 +69,7 @@ def _types_on(where: Place) -> Btf | None:
     if where.live:
         return _types(None)
     from bpfasm import lab
-    from bpfasm.lab.types import types_of
+    from bpfasm.lab.kernel.types import types_of
 
     return types_of(lab.find(where.kernel))
 

@@ -149,7 +149,8 @@ def _settings() -> Iterator[Check]:
 
 def _lab() -> Iterator[Check]:
     from bpfasm import lab
-    from bpfasm.lab import cache, qemu
+    from bpfasm.lab import cache
+    from bpfasm.lab.machine import qemu
 
     try:
         qemu.check_host()

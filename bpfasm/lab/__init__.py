@@ -13,11 +13,11 @@ No root, nothing installed: the kernel comes from the Debian mirror that apt kno
 from __future__ import annotations
 
 from bpfasm.lab.api import boot, capture, run
-from bpfasm.lab.errand import FAILED, INTERRUPTED, TIMED_OUT
+from bpfasm.lab.guest.errand import FAILED, INTERRUPTED, TIMED_OUT
+from bpfasm.lab.guest.session import Guest, Result
 from bpfasm.lab.matrix import Kernel, Tree, default, everything, find, kernels, options
+from bpfasm.lab.packages.store import fetch, userland
 from bpfasm.lab.parallel import Outcome, each
-from bpfasm.lab.session import Guest, Result
-from bpfasm.lab.store import fetch, userland
 
 __all__ = [
     "FAILED",

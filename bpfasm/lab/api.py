@@ -6,11 +6,15 @@ import io
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, ext4, image, python, qemu, start, wire
+from bpfasm.lab import cache
+from bpfasm.lab.guest import start, wire
+from bpfasm.lab.guest.session import Guest, Result
+from bpfasm.lab.guest.shares import outermost
+from bpfasm.lab.image import ext4, parts as image, python
+from bpfasm.lab.machine import qemu
 from bpfasm.lab.matrix import Kernel, find
-from bpfasm.lab.session import Guest, Result
-from bpfasm.lab.shares import outermost
-from bpfasm.lab.store import fetch, userland
+from bpfasm.lab.packages import bundle
+from bpfasm.lab.packages.store import fetch, userland
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bpfasm.lab.errand import Sink
-    from bpfasm.lab.image import Maker
-    from bpfasm.lab.pool import Progress
+    from bpfasm.lab.guest.errand import Sink
+    from bpfasm.lab.image.parts import Maker
+    from bpfasm.lab.packages.pool import Progress
 
 #: Python packages that go along when this Python has them.
 PACKAGES = ("pyroute2", "capstone")

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 from bpfasm.errors import UsageError
-from bpfasm.lab import bootimage, cache
+from bpfasm.lab import cache
+from bpfasm.lab.kernel import bootimage
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from bpfasm.lab.guest.session import Guest
     from bpfasm.lab.matrix import Kernel
-    from bpfasm.lab.session import Guest
 
 #: The memory of a guest where nothing else is said, and what QEMU needs beside it, in MiB.
 MEMORY_MIB = 1024

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bpfasm.lab import parallel
-from bpfasm.lab.image import project_root
+from bpfasm.lab.image.parts import project_root
 from bpfasm.testing.plugin import kernel_of
 
 TYPE_CHECKING = False

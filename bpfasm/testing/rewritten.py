@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bpfasm.lab.python import Python
+    from bpfasm.lab.image.python import Python
 
 #: How such a file begins behind Python's magic number: checked against the hash of the source, which follows.
 _CHECKED = (3).to_bytes(4, "little")
@@ -31,7 +31,7 @@ def files(tests: Iterable[Path], runs: Python) -> dict[Path, bytes]:
     """
     import pytest
 
-    from bpfasm.lab import compiled
+    from bpfasm.lab.image import compiled
 
     sources = {path: path.read_bytes() for path in tests}
     tail = f".{runs.tag}-pytest-{pytest.__version__}.pyc"

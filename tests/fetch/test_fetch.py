@@ -17,7 +17,8 @@ from support.archive import RELEASE, Archive, Key, bzimage, fill, serving
 from bpfasm import lab
 from bpfasm.cli import main
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, debian, matrix, store
+from bpfasm.lab import cache, matrix
+from bpfasm.lab.packages import debian, store
 
 
 def quiet(*_):

@@ -15,7 +15,8 @@ from support.archive import RELEASE, Key, bzimage, serving, trust
 from bpfasm import lab
 from bpfasm.cli import main
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, room, sources
+from bpfasm.lab import cache
+from bpfasm.lab.packages import bundle, room, sources
 
 
 def quiet(*_):

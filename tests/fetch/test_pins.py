@@ -16,8 +16,9 @@ from support.archive import RELEASE, Server, bzimage
 from bpfasm import lab
 from bpfasm.cli import main
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, debian, matrix, pins, sources, web
-from bpfasm.lab.pool import ARCHITECTURES, Package
+from bpfasm.lab import cache, matrix
+from bpfasm.lab.packages import bundle, debian, pins, sources, web
+from bpfasm.lab.packages.pool import ARCHITECTURES, Package
 
 
 def quiet(*_):
@@ -231,7 +232,7 @@ def test_an_apt_that_knows_no_debian(archive, pinned, places, monkeypatch):
     _, public, _ = places
     put(archive, public.top / "debian")
     monkeypatch.setenv("BPFASM_MIRROR", "")
-    monkeypatch.setattr("bpfasm.lab.sources.read", list)
+    monkeypatch.setattr("bpfasm.lab.packages.sources.read", list)
     assert lab.fetch("8.1", progress=quiet).release == "8.1.0-1-cloud-amd64"
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import qemu
+from bpfasm.lab.machine import qemu
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from support.bpftool import files
 from bpfasm import lab
 from bpfasm.btf.core import measure, named, resolve
 from bpfasm.btf.files import btf_of
-from bpfasm.lab import vmlinux
+from bpfasm.lab.kernel import vmlinux
 from bpfasm.uapi import bpf
 
 pytestmark = pytest.mark.boots

@@ -8,7 +8,8 @@ import pytest
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, qemu
+from bpfasm.lab.machine import qemu
+from bpfasm.lab.packages import bundle
 
 pytestmark = pytest.mark.boots
 

@@ -10,8 +10,8 @@ from support.options import PROBES
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import deb, pins, sources, web
-from bpfasm.lab.modules import closure
+from bpfasm.lab.kernel.modules import closure
+from bpfasm.lab.packages import deb, pins, sources, web
 
 pytestmark = pytest.mark.boots
 

@@ -16,10 +16,14 @@ from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, image, qemu, start
+from bpfasm.lab import cache
 from bpfasm.lab.api import PACKAGES
-from bpfasm.lab.packages import distributions, paths
-from bpfasm.lab.vmlinux import directly, has_pvh_entry
+from bpfasm.lab.guest import start
+from bpfasm.lab.image import parts as image
+from bpfasm.lab.image.distributions import distributions, paths
+from bpfasm.lab.kernel.vmlinux import directly, has_pvh_entry
+from bpfasm.lab.machine import qemu
+from bpfasm.lab.packages import bundle
 
 pytestmark = pytest.mark.boots
 

@@ -3,8 +3,8 @@
 import pytest
 
 from bpfasm import lab
-from bpfasm.lab.modules import closure
-from bpfasm.lab.store import fetch
+from bpfasm.lab.kernel.modules import closure
+from bpfasm.lab.packages.store import fetch
 
 pytestmark = pytest.mark.boots
 

@@ -15,7 +15,7 @@ from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
 from bpfasm.errors import LabError, UsageError
-from bpfasm.lab import errand
+from bpfasm.lab.guest import errand
 
 pytestmark = pytest.mark.boots
 

@@ -19,6 +19,7 @@ import pytest
 from support.processes import gone, lab_process, machines_of, until
 
 from bpfasm import lab
+from bpfasm.lab.image.parts import project_root
 
 pytestmark = pytest.mark.boots
 
@@ -35,7 +36,7 @@ class Typist:
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.side)
         environment = os.environ | {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | variables
-        environment["PYTHONPATH"] = str(lab.session.project_root())
+        environment["PYTHONPATH"] = str(project_root())
         environment.pop("NO_COLOR", None)
         self.process = lab_process(
             *words,

@@ -7,9 +7,12 @@ import time
 import pytest
 
 from bpfasm import lab
-from bpfasm.lab import cache, image, qemu, start
-from bpfasm.lab.cpio import CpioWriter
-from bpfasm.lab.unpack import entries
+from bpfasm.lab import cache
+from bpfasm.lab.guest import start
+from bpfasm.lab.image import parts as image
+from bpfasm.lab.image.cpio import CpioWriter
+from bpfasm.lab.image.unpack import entries
+from bpfasm.lab.machine import qemu
 
 pytestmark = pytest.mark.boots
 

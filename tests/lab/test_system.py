@@ -6,7 +6,8 @@ import pytest
 
 from bpfasm import lab
 from bpfasm.cli import main
-from bpfasm.lab import ext4, modules
+from bpfasm.lab.image import ext4
+from bpfasm.lab.kernel import modules
 
 pytestmark = pytest.mark.boots
 

@@ -17,7 +17,8 @@ import threading
 from email.utils import formatdate
 from pathlib import Path
 
-from bpfasm.lab import matrix, pins, sources
+from bpfasm.lab import matrix
+from bpfasm.lab.packages import pins, sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import json
 import sys
 
 from bpfasm.cli import main
-from bpfasm.lab import matrix, pins, sources
+from bpfasm.lab import matrix
+from bpfasm.lab.packages import pins, sources
 from support.archive import MATRIX
 
 facts = json.loads(sys.argv[1])

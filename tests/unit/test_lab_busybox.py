@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfasm.lab.busybox import applets
+from bpfasm.lab.image.busybox import applets
 
 NAMES = ["[", "[[", "ar", "ash", "busybox", "cat", "chmod", "i2cget", "run-parts", "zcat"]
 

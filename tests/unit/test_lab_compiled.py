@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfasm.lab import compiled, python
+from bpfasm.lab.image import compiled, python
 
 HERE = python.here()
 SOURCES = {

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from support.newc import read
 
-from bpfasm.lab.cpio import BLOCK, CpioWriter
+from bpfasm.lab.image.cpio import BLOCK, CpioWriter
 
 
 def archive() -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab import deb
+from bpfasm.lab.packages import deb
 
 
 def ar(*members: tuple[str, bytes]) -> bytes:

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab import ext4
+from bpfasm.lab.image import ext4
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ import pytest
 from support.newc import read
 
 from bpfasm.errors import LabError
-from bpfasm.lab import python
-from bpfasm.lab.cpio import CpioWriter
-from bpfasm.lab.files import HERE, Files, real
-from bpfasm.lab.libraries import libraries
+from bpfasm.lab.image import python
+from bpfasm.lab.image.cpio import CpioWriter
+from bpfasm.lab.image.files import HERE, Files, real
+from bpfasm.lab.image.libraries import libraries
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfasm.lab.folder import PIECE, Folder
+from bpfasm.lab.guest.folder import PIECE, Folder
 
 
 class Pair:

@@ -14,12 +14,12 @@ import pytest
 from support.newc import read
 
 from bpfasm.errors import LabError
-from bpfasm.lab import image, python
-from bpfasm.lab.busybox import applets
+from bpfasm.lab.image import parts as image, python
+from bpfasm.lab.image.busybox import applets
+from bpfasm.lab.image.distributions import distributions
 from bpfasm.lab.matrix import Tree
-from bpfasm.lab.packages import distributions
 
-ROOT = Path(image.__file__).resolve().parents[2]
+ROOT = Path(image.__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -39,12 +39,13 @@ def checkout(tmp_path, monkeypatch) -> Path:
     (top / "bpfasm/data.toml").write_text("a = 1\n")
     (top / "bpfasm/__pycache__/old.pyc").write_bytes(b"")
     (top / "tests/test_one.py").write_text("x = 1\n")
-    (top / "bpfasm/lab").mkdir()
-    (top / "bpfasm/lab/guest.py").write_text("print('init')\n")
-    (top / "bpfasm/lab/folder.py").write_text("print('folder')\n")
-    (top / "bpfasm/lab/unpack.py").write_text("print('unpack')\n")
+    for room in ("guest", "image", "kernel"):
+        (top / "bpfasm/lab" / room).mkdir(parents=True)
+    (top / "bpfasm/lab/guest/init.py").write_text("print('init')\n")
+    (top / "bpfasm/lab/guest/folder.py").write_text("print('folder')\n")
+    (top / "bpfasm/lab/image/unpack.py").write_text("print('unpack')\n")
     monkeypatch.setattr(image, "project_root", lambda: top)
-    monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image.py"))
+    monkeypatch.setattr(image, "__file__", str(top / "bpfasm/lab/image/parts.py"))
     for name in image._BUILDERS:
         (top / f"bpfasm/lab/{name}.py").write_text("")
     return top
@@ -103,7 +104,7 @@ def test_a_part_is_built_again_when_a_file_changes_and_only_then(checkout):
     (checkout / "bpfasm/__init__.py").write_text("ANSWER = 43\n")
     second = image.project(python.here())
     assert second != first
-    (checkout / "bpfasm/lab/cpio.py").write_text("# another builder\n")
+    (checkout / "bpfasm/lab/image/cpio.py").write_text("# another builder\n")
     assert image.project(python.here()) not in {first, second}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab import modules
+from bpfasm.lab.kernel import modules
 
 WORDS = {
     "base": {},

@@ -15,8 +15,8 @@ import pytest
 from support.packed import zstd
 
 from bpfasm.errors import LabError
-from bpfasm.lab import modules
-from bpfasm.lab.objects import expand, modinfo, needed, sections, without_debug
+from bpfasm.lab.kernel import modules
+from bpfasm.lab.kernel.objects import expand, modinfo, needed, sections, without_debug
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import termios
 
 import pytest
 
-from bpfasm.lab.progress import Reporter, bar
+from bpfasm.lab.packages.progress import Reporter, bar
 
 PROGRAM = """
-from bpfasm.lab.progress import shown
+from bpfasm.lab.packages.progress import shown
 with shown(None) as show:
     show("package lists of bookworm, bookworm-security", 50, 100)
     show("6.1", 0, 50_000_000)
@@ -31,7 +31,7 @@ def on_terminal(columns: int, **environment: str) -> bytes:
     pid, fd = pty.fork()
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
-        program = f"import bpfasm.lab.progress as p; p._REWRITTEN_S = 0\n{PROGRAM}"
+        program = f"import bpfasm.lab.packages.progress as p; p._REWRITTEN_S = 0\n{PROGRAM}"
         os.execve(sys.executable, [sys.executable, "-c", program], os.environ | {"TERM": "xterm"} | environment)
     output = b""
     while True:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab import qemu
-from bpfasm.lab.boards import BOARDS
-from bpfasm.lab.pool import ARCHITECTURES
+from bpfasm.lab.machine import qemu
+from bpfasm.lab.machine.boards import BOARDS
+from bpfasm.lab.packages.pool import ARCHITECTURES
 
 IMAGE = Path("/k/vmlinuz")
 

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab.qmp import Monitor
+from bpfasm.lab.machine.qmp import Monitor
 
 GREETING = b'{"QMP": {"version": {}, "capabilities": []}}\r\n{"return": {}}\r\n'
 

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from bpfasm.errors import LabError, UsageError
-from bpfasm.lab.shares import Shares, outermost
+from bpfasm.lab.guest.shares import Shares, outermost
 
 
 def test_folders_are_whole_paths_and_none_is_within_another(tmp_path, monkeypatch):

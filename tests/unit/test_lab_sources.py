@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bpfasm.errors import LabError
-from bpfasm.lab import sources
-from bpfasm.lab.sources import Archive, Mirror, Source, choose, parse_deb822, parse_list
+from bpfasm.lab.packages import sources
+from bpfasm.lab.packages.sources import Archive, Mirror, Source, choose, parse_deb822, parse_list
 
 MAIN, SECURITY = "https://mirror.example/debian", "https://mirror.example/debian-security"
 

@@ -14,8 +14,8 @@ import threading
 
 import pytest
 
-from bpfasm.lab import terminal
-from bpfasm.lab.terminal import Noted, Terminal
+from bpfasm.lab.guest import terminal
+from bpfasm.lab.guest.terminal import Noted, Terminal
 
 
 @pytest.fixture

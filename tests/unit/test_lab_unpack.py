@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from support import newc
 
-from bpfasm.lab.cpio import CpioWriter, difference
-from bpfasm.lab.unpack import entries, unpack
+from bpfasm.lab.image.cpio import CpioWriter, difference
+from bpfasm.lab.image.unpack import entries, unpack
 
 
 def archive(files, links=()):

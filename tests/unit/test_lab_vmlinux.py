@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.packed import lz4, zstd
 
-from bpfasm.lab import vmlinux
+from bpfasm.lab.kernel import vmlinux
 
 
 def elf(note: int = 18, name: bytes = b"Xen\0", body: bytes = b"") -> bytes:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bpfasm.errors import UsageError
-from bpfasm.lab import guest, wire
+from bpfasm.lab.guest import init as guest, wire
 
 FRAMES = [(b"O", b"x" * 7000), (b"E", b""), (b"X", b"0"), (b"O", bytes(range(256)))]
 

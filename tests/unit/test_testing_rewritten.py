@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfasm.lab import python
+from bpfasm.lab.image import python
 from bpfasm.testing import rewritten
 
 SOURCE = '''

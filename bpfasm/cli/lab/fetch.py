@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.lab.bundle import Bundle
+    from bpfasm.lab.packages.bundle import Bundle
 
 
 def main(words: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     arguments = parser.parse_args(words)
     from bpfasm import lab
-    from bpfasm.lab import bundle
+    from bpfasm.lab.packages import bundle
 
     versions: list[str] = []
     for word in arguments.version:
@@ -55,7 +55,8 @@ def _fill(folder: str, bundles: list[Bundle], origin: dict[str, Any], *, as_json
     """Make or renew a folder, and say what it holds and how it is used."""
     from pathlib import Path
 
-    from bpfasm.lab import cache, room
+    from bpfasm.lab import cache
+    from bpfasm.lab.packages import room
 
     held = room.fill(Path(folder), bundles, **origin)
     size = cache.size(Path(folder))

@@ -73,7 +73,7 @@ def _tests(arguments: Namespace) -> list[dict[str, Any]]:
     from pathlib import Path
 
     from bpfasm import lab
-    from bpfasm.lab.image import project_root
+    from bpfasm.lab.image.parts import project_root
     from bpfasm.views import matrix
 
     top = project_root()

@@ -20,8 +20,8 @@ def main(words: list[str]) -> int:
     options.add_rw(parser)
     arguments, command = options.parse(parser, words)
     from bpfasm import lab
-    from bpfasm.lab import terminal
-    from bpfasm.lab.shares import outermost
+    from bpfasm.lab.guest import terminal
+    from bpfasm.lab.guest.shares import outermost
 
     if not os.isatty(0):
         raise UsageError(

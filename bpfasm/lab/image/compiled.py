@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bpfasm.lab.python import Python
+    from bpfasm.lab.image.python import Python
 
 #: The version of marshal's format that is spoken between Pythons: an old one, which all of them read.
 _MARSHAL = 2

@@ -10,13 +10,13 @@ import stat
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab.objects import without_debug
+from bpfasm.lab.kernel.objects import without_debug
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bpfasm.lab.cpio import CpioWriter
+    from bpfasm.lab.image.cpio import CpioWriter
 
 #: The tree of this machine.
 HERE = Path("/")

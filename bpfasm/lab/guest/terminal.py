@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Self
 
-    from bpfasm.lab.errand import Sink
+    from bpfasm.lab.guest.errand import Sink
 
 #: What ends the guest, whatever it does: Ctrl-].
 ESCAPE = b"\x1d"

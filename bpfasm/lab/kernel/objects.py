@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from bpfasm.errors import LabError
-from bpfasm.lab import packed
+from bpfasm.lab.kernel import packed
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")

@@ -9,14 +9,14 @@ import tomllib
 import urllib.parse
 from pathlib import Path
 
-from bpfasm.lab.pool import Package
+from bpfasm.lab.packages.pool import Package
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from bpfasm.lab.sources import Mirror
+    from bpfasm.lab.packages.sources import Mirror
 
 #: Debian's public archives and those of its snapshots, by the name of the archive.
 PUBLIC = "http://deb.debian.org/{archive}/"

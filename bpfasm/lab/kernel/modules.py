@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab.objects import expand, modinfo
+from bpfasm.lab.kernel.objects import expand, modinfo
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ import io
 import os
 import stat
 
-from bpfasm.lab.unpack import entries
+from bpfasm.lab.image.unpack import entries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

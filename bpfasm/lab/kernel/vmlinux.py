@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from bpfasm.lab import cache, packed
-from bpfasm.lab.objects import segments
+from bpfasm.lab import cache
+from bpfasm.lab.kernel import packed
+from bpfasm.lab.kernel.objects import segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,17 +16,18 @@ from functools import partial
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, sources
+from bpfasm.lab import cache
 from bpfasm.lab.child import DieWithParent
-from bpfasm.lab.pool import Package, bytes_of, mismatch, missing
+from bpfasm.lab.packages import sources
+from bpfasm.lab.packages.pool import Package, bytes_of, mismatch, missing
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bpfasm.lab.pool import Progress
-    from bpfasm.lab.sources import Mirror
+    from bpfasm.lab.packages.pool import Progress
+    from bpfasm.lab.packages.sources import Mirror
 
 #: What a package with a kernel's image may be called, before the release: the first there is holds the image. The
 #: unsigned one lacks the signature for Secure Boot, and is packaged days or weeks earlier.

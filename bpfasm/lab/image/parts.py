@@ -19,13 +19,15 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, compiled, modules, python
-from bpfasm.lab.busybox import applets
-from bpfasm.lab.cpio import CpioWriter
-from bpfasm.lab.files import HERE, Files, walk
-from bpfasm.lab.libraries import libraries
-from bpfasm.lab.objects import needed
-from bpfasm.lab.packages import distributions, fitting, paths
+from bpfasm.lab import cache
+from bpfasm.lab.image import compiled, python
+from bpfasm.lab.image.busybox import applets
+from bpfasm.lab.image.cpio import CpioWriter
+from bpfasm.lab.image.distributions import distributions, fitting, paths
+from bpfasm.lab.image.files import HERE, Files, walk
+from bpfasm.lab.image.libraries import libraries
+from bpfasm.lab.kernel import modules
+from bpfasm.lab.kernel.objects import needed
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution
     from typing import BinaryIO
 
+    from bpfasm.lab.image.python import Python
     from bpfasm.lab.matrix import Tree
-    from bpfasm.lab.python import Python
 
     Maker = Callable[[Python], Mapping[Path, bytes]]
 
@@ -52,19 +54,19 @@ _ELSEWHERE = {"env": ("/usr/bin",), "modprobe": ("/sbin",)}
 _PROJECT = ("bpfasm", "examples", "lessons", "tests", "tools", "bench", "pyproject.toml", "README.md")
 _TOO_LARGE = 8 << 20
 
-#: The modules of this package that make the parts.
+#: The modules of the lab that make the parts.
 _BUILDERS = (
-    "image",
-    "busybox",
-    "compiled",
-    "cpio",
-    "files",
-    "libraries",
-    "modules",
-    "objects",
-    "packages",
-    "packed",
-    "python",
+    "image/parts",
+    "image/busybox",
+    "image/compiled",
+    "image/cpio",
+    "image/distributions",
+    "image/files",
+    "image/libraries",
+    "image/python",
+    "kernel/modules",
+    "kernel/objects",
+    "kernel/packed",
 )
 
 
@@ -222,9 +224,9 @@ def project(runs: Python) -> Path:
             if path in code:
                 files.add_code(path, code[path], runs.tag)
         # The guest's own. Its init has no suffix: Python looks at the first bytes to see whether it is compiled.
-        for name in ("guest", "folder", "unpack"):
-            path = Path(__file__).with_name(f"{name}.py")
-            place = "init" if name == "guest" else f"{name}.pyc" if path in code else f"{name}.py"
+        for name in ("guest/init", "guest/folder", "image/unpack"):
+            path = _module(name)
+            place = "init" if path.stem == "init" else f"{path.stem}.pyc" if path in code else path.name
             cpio.file(f"{LAB}/{place}", code.get(path, contents[path]))
 
     return _built("project", [digest.hexdigest(), str(top), *_marks(runs)], build, keep=4)
@@ -232,7 +234,7 @@ def project(runs: Python) -> Path:
 
 def project_root() -> Path:
     """Return the folder that holds the package bpfasm."""
-    return Path(__file__).resolve().parent.parent.parent
+    return Path(__file__).resolve().parents[3]
 
 
 def copies(wanted: Iterable[Path], made: Mapping[Path, bytes] = MappingProxyType({})) -> bytes:
@@ -269,7 +271,7 @@ class _Bytes:
 def _built(kind: str, marks: Iterable[object], build: Callable[[CpioWriter], None], keep: int = 8) -> Path:
     """Return the part of this content from the cache, built when it is not there."""
     # A part built by other code than this is another part.
-    builders = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in _BUILDERS]
+    builders = [_module(name).read_bytes() for name in _BUILDERS]
 
     def write(file: BinaryIO) -> None:
         cpio = CpioWriter(file)
@@ -277,6 +279,11 @@ def _built(kind: str, marks: Iterable[object], build: Callable[[CpioWriter], Non
         cpio.close()
 
     return cache.built(kind, ".cpio", [hashlib.sha256(b"".join(builders)).hexdigest(), *marks], write, keep=keep)
+
+
+def _module(name: str) -> Path:
+    """Return the file of one of the lab's modules."""
+    return Path(__file__).parents[1] / f"{name}.py"
 
 
 def _marks(runs: Python) -> list[object]:

@@ -6,7 +6,7 @@ from mmap import ACCESS_READ, mmap
 
 from bpfasm.btf.files import btf_of
 from bpfasm.errors import DecodeError
-from bpfasm.lab import vmlinux
+from bpfasm.lab.kernel import vmlinux
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

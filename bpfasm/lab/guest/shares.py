@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from bpfasm.errors import LabError, UsageError
-from bpfasm.lab import wire
-from bpfasm.lab.folder import Folder
-from bpfasm.lab.terminal import say
+from bpfasm.lab.guest import wire
+from bpfasm.lab.guest.folder import Folder
+from bpfasm.lab.guest.terminal import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bpfasm.lab.pool import Progress
+    from bpfasm.lab.packages.pool import Progress
 
 #: Seconds between two lines, where lines are rewritten and where they are not.
 _REWRITTEN_S, _PLAIN_S = 0.1, 2.0

@@ -13,16 +13,17 @@ import shutil
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, debian, sources, store
-from bpfasm.lab.pool import ARCHITECTURES, sha256
+from bpfasm.lab import cache
+from bpfasm.lab.packages import bundle, debian, sources, store
+from bpfasm.lab.packages.pool import ARCHITECTURES, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bpfasm.lab.bundle import Bundle
-    from bpfasm.lab.pool import Package, Progress
-    from bpfasm.lab.sources import Folder
+    from bpfasm.lab.packages.bundle import Bundle
+    from bpfasm.lab.packages.pool import Package, Progress
+    from bpfasm.lab.packages.sources import Folder
 
 
 def fill(

@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab.files import HERE, Files
-from bpfasm.lab.objects import needed
+from bpfasm.lab.image.files import HERE, Files
+from bpfasm.lab.kernel.objects import needed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

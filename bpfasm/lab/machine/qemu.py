@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
-from bpfasm.lab.boards import BOARDS
 from bpfasm.lab.child import DieWithParent
+from bpfasm.lab.machine.boards import BOARDS
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

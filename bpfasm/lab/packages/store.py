@@ -12,17 +12,18 @@ import shutil
 import sys
 
 from bpfasm.errors import LabError
-from bpfasm.lab import bundle, cache, deb, debian, pins, sources, web
+from bpfasm.lab import cache
 from bpfasm.lab.matrix import Kernel, find, place, tree_in
-from bpfasm.lab.pool import ARCHITECTURES
-from bpfasm.lab.progress import shown
+from bpfasm.lab.packages import bundle, deb, debian, pins, sources, web
+from bpfasm.lab.packages.pool import ARCHITECTURES
+from bpfasm.lab.packages.progress import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bpfasm.lab.bundle import Bundle
-    from bpfasm.lab.pool import Package, Progress
+    from bpfasm.lab.packages.bundle import Bundle
+    from bpfasm.lab.packages.pool import Package, Progress
 
 #: The file at the top of a tree with the checksums of its packages.
 MADE_OF = "packages.sha256"

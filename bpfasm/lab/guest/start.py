@@ -16,18 +16,19 @@ import time
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab import cache, qemu
-from bpfasm.lab.boards import BOARDS
-from bpfasm.lab.cpio import difference
-from bpfasm.lab.qmp import Monitor
-from bpfasm.lab.session import Guest
-from bpfasm.lab.vmlinux import directly
+from bpfasm.lab import cache
+from bpfasm.lab.guest.session import Guest
+from bpfasm.lab.image.cpio import difference
+from bpfasm.lab.kernel.vmlinux import directly
+from bpfasm.lab.machine import qemu
+from bpfasm.lab.machine.boards import BOARDS
+from bpfasm.lab.machine.qmp import Monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bpfasm.lab.image import Parts
+    from bpfasm.lab.image.parts import Parts
     from bpfasm.lab.matrix import Kernel
 
 #: Snapshots that are kept, those used last: some 200 MB each on disk.
@@ -103,7 +104,7 @@ def _snapshot(machine: qemu.Machine, kernel: Kernel, parts: Parts, timeout: floa
     marks: list[object] = [
         str(machine), str(BOARDS[machine.arch]), str(kernel.tree), kernel.cmdline, image.st_size,
         image.st_mtime_ns, program.st_size, program.st_mtime_ns, *map(str, parts.common), qemu.CMDLINE,
-        Path(__file__).with_name("guest.py").read_bytes(),
+        Path(__file__).with_name("init.py").read_bytes(),
     ]  # fmt: skip
 
     def take(place: Path) -> None:

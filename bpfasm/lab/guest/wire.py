@@ -8,7 +8,7 @@ From the host:   H hello: the time (ns since 1970, 8 bytes) and 32 random bytes,
 From the guest:  R ready: release and machine, the answer to H · O stdout · E stderr · A the last I was taken, send
                  more · D how many bytes the folder may hold · N it cannot, for this reason · Z the command is
                  over, its folders follow · X status
-Both ways:       F, B, U what is in a shared folder: bpfasm/lab/folder.py
+Both ways:       F, B, U what is in a shared folder: bpfasm/lab/guest/folder.py
 One port carries them all, so a status never overtakes the output before it.
 """
 

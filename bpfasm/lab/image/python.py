@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from bpfasm.errors import LabError
-from bpfasm.lab.files import HERE, real
-from bpfasm.lab.libraries import LIBRARY_FOLDERS
-from bpfasm.lab.objects import needed
+from bpfasm.lab.image.files import HERE, real
+from bpfasm.lab.image.libraries import LIBRARY_FOLDERS
+from bpfasm.lab.kernel.objects import needed
 from bpfasm.value import Value
 
 TYPE_CHECKING = False

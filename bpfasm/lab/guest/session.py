@@ -12,11 +12,12 @@ import sys
 import time
 
 from bpfasm.errors import LabError
-from bpfasm.lab import qemu, wire
-from bpfasm.lab.errand import Errand, sink
-from bpfasm.lab.image import project_root
-from bpfasm.lab.shares import Shares
-from bpfasm.lab.terminal import Noted, Terminal, shell
+from bpfasm.lab.guest import wire
+from bpfasm.lab.guest.errand import Errand, sink
+from bpfasm.lab.guest.shares import Shares
+from bpfasm.lab.guest.terminal import Noted, Terminal, shell
+from bpfasm.lab.image.parts import project_root
+from bpfasm.lab.machine import qemu
 from bpfasm.value import Value
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Self
 
-    from bpfasm.lab.errand import Sink
+    from bpfasm.lab.guest.errand import Sink
     from bpfasm.lab.matrix import Kernel
 
 #: Variables that a guest's command gets from here without being named.

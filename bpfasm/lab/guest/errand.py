@@ -9,16 +9,16 @@ import signal
 import time
 
 from bpfasm.errors import LabError
-from bpfasm.lab import wire
-from bpfasm.lab.terminal import ESCAPE, say
+from bpfasm.lab.guest import wire
+from bpfasm.lab.guest.terminal import ESCAPE, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Protocol, TextIO
 
-    from bpfasm.lab.session import Guest
-    from bpfasm.lab.shares import Shares
-    from bpfasm.lab.terminal import Noted, Terminal
+    from bpfasm.lab.guest.session import Guest
+    from bpfasm.lab.guest.shares import Shares
+    from bpfasm.lab.guest.terminal import Noted, Terminal
 
     class Sink(Protocol):
         """Where output goes: anything with a ``write`` for bytes."""

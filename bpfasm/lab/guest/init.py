@@ -1,7 +1,7 @@
 """The guest's first process: mount, load modules, then run what the host asks for. Runs in the guest only.
 
 It talks with the host through one virtio port, in frames: a kind (1 byte), a length (4 bytes, little-endian),
-and so many bytes. bpfasm/lab/wire.py is the other end, and says what each kind means.
+and so many bytes. bpfasm/lab/guest/wire.py is the other end, and says what each kind means.
 
 Start is what a learner waits for, and under emulation each import counts ten-fold: this file stands alone and
 imports what is built in, except for ctypes.

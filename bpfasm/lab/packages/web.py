@@ -9,14 +9,14 @@ import urllib.request
 
 from bpfasm.errors import LabError
 from bpfasm.lab import cache
-from bpfasm.lab.pool import bytes_of, mismatch, missing, sha256
+from bpfasm.lab.packages.pool import bytes_of, mismatch, missing, sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bpfasm.lab.pool import Package, Progress
+    from bpfasm.lab.packages.pool import Package, Progress
 
 _CHUNK = 1 << 18
 _TIMEOUT_S = 30

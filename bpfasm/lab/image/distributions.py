@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.metadata import Distribution
 
-    from bpfasm.lab.python import Python
+    from bpfasm.lab.image.python import Python
 
 #: What a package brings for compilers, which a guest has none of.
 _FOR_COMPILERS = {".h", ".hpp", ".pxd", ".a"}

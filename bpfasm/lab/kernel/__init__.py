@@ -1,0 +1,1 @@
+"""A kernel's own files, read without running it: the image, its modules, its types."""

@@ -1,0 +1,1 @@
+"""The machine that a guest runs on: QEMU, its boards, its monitor."""
