@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.linker import Target
     from bpfasm.asm.map_types import MapType
-    from bpfasm.elf.types import MapTypes
+    from bpfasm.elf.reading.types import MapTypes
     from bpfasm.isa.insn import Insn
 
 #: The length of a kernel object's name without its final zero.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
     from bpfasm.asm.symbols import Label
-    from bpfasm.elf.code import FunctionType
+    from bpfasm.elf.reading.code import FunctionType
 
     #: What a body is written as: instructions, and the labels between them.
     Item = Insn | Mark

@@ -84,7 +84,7 @@ def _object(args: Namespace) -> tuple[bytes, dict[str, dict[bytes, bytes]], str]
 def _initial(given: Input, byteorder: ByteOrder) -> dict[str, dict[bytes, bytes]]:
     """Return the first contents of maps that an object cannot say, as bytes."""
     from bpfasm.asm.gather import Gathered
-    from bpfasm.elf.object_refused import first_content
+    from bpfasm.elf.writing.refused import first_content
 
     found = {}
     for spec in Gathered(given.whole()).specs.values():

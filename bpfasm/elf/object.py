@@ -17,15 +17,15 @@ from bpfasm.asm.variables import KCONFIG
 from bpfasm.btf.core_types import essential
 from bpfasm.btf.read import Btf
 from bpfasm.elf import kconfig, sections
-from bpfasm.elf.code import Code
-from bpfasm.elf.ext import read_ext
-from bpfasm.elf.image import Image, image_map, is_data, variables
 from bpfasm.elf.layout import R_BPF_64_ABS32, R_BPF_64_NODYLD32
-from bpfasm.elf.maps import Declared, declared_by_numbers, declared_by_types, fill
-from bpfasm.elf.place_of import place_of
 from bpfasm.elf.read import Elf
-from bpfasm.elf.types import MapTypes, ObjectTypes
-from bpfasm.elf.types_to_load import loadable
+from bpfasm.elf.reading.btf_ext import read_ext
+from bpfasm.elf.reading.code import Code
+from bpfasm.elf.reading.image import Image, image_map, is_data, variables
+from bpfasm.elf.reading.maps import Declared, declared_by_numbers, declared_by_types, fill
+from bpfasm.elf.reading.place_of import place_of
+from bpfasm.elf.reading.types import MapTypes, ObjectTypes
+from bpfasm.elf.reading.types_to_load import loadable
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, Insn
 from bpfasm.uapi import bpf, btf as kinds, elf, elf_em
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from bpfasm.elf.code import Function
     from bpfasm.elf.read import Section, Symbol
+    from bpfasm.elf.reading.code import Function
 
 
 class Object(Value):

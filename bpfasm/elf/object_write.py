@@ -25,12 +25,12 @@ from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import Section
 from bpfasm.btf.read import Btf
-from bpfasm.elf import object_data, object_refused
-from bpfasm.elf.draft import Draft
-from bpfasm.elf.functions import split
-from bpfasm.elf.local_types import LocalTypes
-from bpfasm.elf.object_code import Code
-from bpfasm.elf.object_structs import write_structs
+from bpfasm.elf.writing import data as object_data, refused as object_refused
+from bpfasm.elf.writing.code import Code
+from bpfasm.elf.writing.draft import Draft
+from bpfasm.elf.writing.functions import split
+from bpfasm.elf.writing.local_types import LocalTypes
+from bpfasm.elf.writing.structs import write_structs
 from bpfasm.errors import AssemblyError
 
 TYPE_CHECKING = False

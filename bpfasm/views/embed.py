@@ -13,9 +13,9 @@ from bpfasm.asm.record import Record
 from bpfasm.asm.variables import KCONFIG, Section
 from bpfasm.btf.read import Btf
 from bpfasm.elf.object import read_object
-from bpfasm.elf.object_data import RECORD_TAG
 from bpfasm.elf.read import Elf
-from bpfasm.elf.types import Typed, type_of
+from bpfasm.elf.reading.types import Typed, type_of
+from bpfasm.elf.writing.data import RECORD_TAG
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.kernel.embedded import Embedded
 from bpfasm.uapi import bpf, btf as kinds, names

@@ -6,7 +6,7 @@ import pytest
 
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
-from bpfasm.elf.ext import CoreRecord, read_ext
+from bpfasm.elf.reading.btf_ext import CoreRecord, read_ext
 from bpfasm.errors import DecodeError
 
 

@@ -12,8 +12,8 @@ from bpfasm import cli
 from bpfasm.asm import *
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
-from bpfasm.elf.draft import Draft
 from bpfasm.elf.object_write import write_object
+from bpfasm.elf.writing.draft import Draft
 from bpfasm.errors import BpfasmError
 from bpfasm.uapi import btf as kinds
 from bpfasm.views import embed

@@ -127,7 +127,7 @@ def rooms_within(package):
     return edges
 
 
-@pytest.mark.parametrize("package", ["kernel", "lab"])
+@pytest.mark.parametrize("package", ["elf", "kernel", "lab"])
 def test_rooms_of_a_package_import_one_way(package):
     assert len(list(TopologicalSorter(rooms_within(package)).static_order())) > 5
 

@@ -12,10 +12,10 @@ from bpfasm.asm.ksym import ADDRESS, FUNCTION, Ksym
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.variables import Section
 from bpfasm.btf.core import named
-from bpfasm.elf.core import Recorded
-from bpfasm.elf.functions import split
 from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
+from bpfasm.elf.reading.core import Recorded
+from bpfasm.elf.writing.functions import split
 
 EXIT = [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()]
 

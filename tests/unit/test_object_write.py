@@ -14,12 +14,12 @@ from bpfasm.asm.prog_types import TYPES
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
 from bpfasm.elf import sections
-from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.layout import R_BPF_64_32, R_BPF_64_64, R_BPF_64_ABS64
 from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
 from bpfasm.elf.read import Elf
-from bpfasm.elf.section_of import section_of
+from bpfasm.elf.writing.byteorder import in_order
+from bpfasm.elf.writing.section_of import section_of
 from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import decode
 from bpfasm.uapi import btf as kinds, elf as numbers
@@ -384,7 +384,7 @@ def test_every_type_that_needs_no_target_has_a_section():
 
 def records(elf):
     """Return the CO-RE records of an object: (offset, type, access, kind), by section."""
-    from bpfasm.elf.ext import read_ext
+    from bpfasm.elf.reading.btf_ext import read_ext
 
     btf = btf_of(elf)
     found = {}
@@ -521,7 +521,7 @@ def test_a_type_that_holds_itself_is_refused():
 
 
 def test_every_instruction_has_its_line():
-    from bpfasm.elf.ext import read_ext
+    from bpfasm.elf.reading.btf_ext import read_ext
 
     prog = program(BPF_MOV64_IMM(R1, 1))  # here
     elf = read(prog)

@@ -12,10 +12,10 @@ from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.variables import Global
 from bpfasm.btf.read import Btf
 from bpfasm.btf.write import Writer
-from bpfasm.elf.core import Recorded
-from bpfasm.elf.image import map_name
 from bpfasm.elf.object import read_object
-from bpfasm.elf.types_to_load import older
+from bpfasm.elf.reading.core import Recorded
+from bpfasm.elf.reading.image import map_name
+from bpfasm.elf.reading.types_to_load import older
 from bpfasm.errors import BpfasmError, DecodeError, FeatureMissing, LinkError, RecordError
 from bpfasm.uapi import btf as kinds
 

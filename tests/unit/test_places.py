@@ -8,7 +8,7 @@ import pytest
 import bpfasm.asm.attach as places
 from bpfasm.asm import *
 from bpfasm.elf import sections
-from bpfasm.elf.place_of import place_at, place_of
+from bpfasm.elf.reading.place_of import place_at, place_of
 from bpfasm.errors import AssemblyError
 
 XDP = Program("xdp", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])

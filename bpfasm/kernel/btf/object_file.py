@@ -5,7 +5,7 @@ from __future__ import annotations
 from struct import pack
 
 from bpfasm.asm.program import Subprog
-from bpfasm.elf.code import Line
+from bpfasm.elf.reading.code import Line
 from bpfasm.isa.insn import Insn, slots
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.linker import Linked
     from bpfasm.asm.maps import MapSpec
     from bpfasm.asm.program import Program
-    from bpfasm.elf.code import FunctionType
+    from bpfasm.elf.reading.code import FunctionType
     from bpfasm.kernel.btf.opened import OpenTypes
 
 

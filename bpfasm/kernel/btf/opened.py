@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Self
 
-    from bpfasm.elf.types import ObjectTypes
+    from bpfasm.elf.reading.types import ObjectTypes
 
 
 class OpenTypes:
@@ -44,7 +44,7 @@ class OpenTypes:
 
 
 def _load(types: ObjectTypes) -> int | None:
-    from bpfasm.elf.types_to_load import older
+    from bpfasm.elf.reading.types_to_load import older
 
     for form in (lambda data: data, older):
         try:

@@ -7,9 +7,9 @@ from bpfasm.asm.kconfig import Config
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.variables import Section
-from bpfasm.elf.byteorder import in_order
-from bpfasm.elf.functions import CALL
-from bpfasm.elf.map_definitions import contents
+from bpfasm.elf.writing.byteorder import in_order
+from bpfasm.elf.writing.functions import CALL
+from bpfasm.elf.writing.map_definitions import contents
 from bpfasm.errors import AssemblyError, MapError
 from bpfasm.isa.insn import LD_IMM64
 from bpfasm.uapi import bpf
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.elf.functions import Function
+    from bpfasm.elf.writing.functions import Function
     from bpfasm.errors import Source
     from bpfasm.isa.insn import ByteOrder, Insn
 

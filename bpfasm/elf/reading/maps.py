@@ -8,8 +8,8 @@ from bpfasm.asm.handles import fd32, fd64
 from bpfasm.asm.map_types import RINGS, type_of as row_of
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.types import u32
-from bpfasm.elf.image import plain_name
-from bpfasm.elf.types import MapTypes, type_of
+from bpfasm.elf.reading.image import plain_name
+from bpfasm.elf.reading.types import MapTypes, type_of
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as kinds
 from bpfasm.value import Value
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bpfasm.btf.read import Btf, BtfType, Member
     from bpfasm.elf.read import Elf, Section
-    from bpfasm.elf.types import ObjectTypes
+    from bpfasm.elf.reading.types import ObjectTypes
 
 #: The members of a declaration that are a number, and the fields they become.
 _NUMBERS = {

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.struct_ops import StructOps
     from bpfasm.btf.read import Btf, BtfType, Member
-    from bpfasm.elf.draft import Draft
-    from bpfasm.elf.local_types import LocalTypes
+    from bpfasm.elf.writing.draft import Draft
+    from bpfasm.elf.writing.local_types import LocalTypes
 
 #: Registered by the map itself, as every kernel takes it. Those of a link have another section (6.4, libbpf 1.2).
 SECTION = ".struct_ops"

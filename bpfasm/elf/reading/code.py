@@ -11,7 +11,7 @@ from bisect import bisect_left
 from itertools import pairwise
 
 from bpfasm.asm.program import Subprog
-from bpfasm.elf.core import operand_of
+from bpfasm.elf.reading.core import operand_of
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, Insn, decode, slots
 from bpfasm.uapi import bpf, bpf_common, elf
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from bpfasm.btf.core import Sought
     from bpfasm.btf.read import Btf
-    from bpfasm.elf.ext import CodeInfo, CoreRecord
     from bpfasm.elf.read import Elf, Section, Symbol
-    from bpfasm.elf.types import ObjectTypes
+    from bpfasm.elf.reading.btf_ext import CodeInfo, CoreRecord
+    from bpfasm.elf.reading.types import ObjectTypes
 
 _CALL = bpf_common.BPF_JMP | bpf.BPF_CALL
 

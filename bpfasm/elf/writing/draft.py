@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bpfasm.btf.write import Writer
-from bpfasm.elf import btf_ext
 from bpfasm.elf.write import Layout
+from bpfasm.elf.writing import btf_ext
 from bpfasm.errors import AssemblyError
 
 TYPE_CHECKING = False

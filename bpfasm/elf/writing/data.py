@@ -6,11 +6,11 @@ from bpfasm.asm.btf_types import add_type
 from bpfasm.asm.kconfig import Config
 from bpfasm.asm.record import Record
 from bpfasm.asm.variables import KCONFIG, Global, laid_out
-from bpfasm.elf import object_refused
-from bpfasm.elf.byteorder import in_order
 from bpfasm.elf.kconfig import add_config_type
 from bpfasm.elf.layout import R_BPF_64_ABS64
-from bpfasm.elf.map_definitions import Definition, inner_first
+from bpfasm.elf.writing import refused as object_refused
+from bpfasm.elf.writing.byteorder import in_order
+from bpfasm.elf.writing.map_definitions import Definition, inner_first
 from bpfasm.errors import AssemblyError
 from bpfasm.uapi.btf import (
     BTF_FUNC_EXTERN,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.maps import MapSpec
     from bpfasm.asm.program import Program
-    from bpfasm.elf.draft import Draft
+    from bpfasm.elf.writing.draft import Draft
 
 _WORD = 8
 

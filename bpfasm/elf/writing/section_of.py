@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bpfasm.elf import object_refused, sections
+from bpfasm.elf import sections
+from bpfasm.elf.writing import refused as object_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from bpfasm.asm.ksym import Ksym
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.asm.variables import Global
-from bpfasm.elf import object_refused
-from bpfasm.elf.functions import CALL
 from bpfasm.elf.layout import R_BPF_64_32, R_BPF_64_64
-from bpfasm.elf.section_of import section_of
-from bpfasm.elf.source import lines_of
+from bpfasm.elf.writing import refused as object_refused
+from bpfasm.elf.writing.functions import CALL
+from bpfasm.elf.writing.section_of import section_of
+from bpfasm.elf.writing.source import lines_of
 from bpfasm.isa.insn import LD_IMM64, SLOT_BYTES, encode, slots
 from bpfasm.uapi import bpf, bpf_common, btf as kinds
 from bpfasm.uapi.elf import SHF_ALLOC, SHF_EXECINSTR, STB_GLOBAL, STB_LOCAL, STT_FUNC
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from bpfasm.asm.program import Program
     from bpfasm.asm.symbols import Symbol
     from bpfasm.btf.write import Writer
-    from bpfasm.elf.draft import Draft
-    from bpfasm.elf.functions import Function, Reference
-    from bpfasm.elf.local_types import LocalTypes
+    from bpfasm.elf.writing.draft import Draft
+    from bpfasm.elf.writing.functions import Function, Reference
+    from bpfasm.elf.writing.local_types import LocalTypes
     from bpfasm.isa.insn import Insn
 
 TEXT = ".text"

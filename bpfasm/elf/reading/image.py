@@ -10,7 +10,7 @@ from __future__ import annotations
 from bpfasm.asm.maps import NAME_MAX, MapSpec
 from bpfasm.asm.types import u32
 from bpfasm.asm.variables import Global, Section
-from bpfasm.elf.types import type_of
+from bpfasm.elf.reading.types import type_of
 from bpfasm.errors import BpfasmError
 from bpfasm.uapi import bpf, btf as kinds
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.btf.read import Btf
-    from bpfasm.elf.types import MapTypes
+    from bpfasm.elf.reading.types import MapTypes
 
 
 class Image(Section):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.linker import Target
     from bpfasm.btf.core import Number, Resolved, Sought
     from bpfasm.btf.read import Btf
-    from bpfasm.elf.ext import CoreRecord
+    from bpfasm.elf.reading.btf_ext import CoreRecord
     from bpfasm.isa.insn import Insn
 
 #: The size operand of a load or store, by its bytes.
