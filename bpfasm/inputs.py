@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from bpfasm.asm import Program
+from bpfasm.asm import Program, StructOps
 from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
@@ -41,6 +41,8 @@ class Input(Value):
 
     name: str
     programs: tuple[Program, ...]
+    #: Structs of functions; their programs are among those above.
+    structs: tuple[StructOps, ...] = ()
     problem: BpfasmError | None = None
     #: Bytes at the end that are no whole slot.
     rest: bytes = b""
@@ -204,12 +206,21 @@ def _object(path: str, name: str, data: bytes) -> Input:
             f"{path} has no programs", 'a program is a function in a section: SEC("xdp")', rule="no-program"
         )
     if not name:
-        return Input(path, found.programs)
+        return Input(path, found.programs, tuple(found.structs.values()))
+    if name in found.structs:
+        return _struct(path, found.structs[name])
     chosen = found.in_section(name) or tuple(each for each in found.programs if each.name == name)
     if not chosen:
-        known = dict.fromkeys((*(each.name for each in found.programs), *found.sections.values()))
+        known = dict.fromkeys((*(each.name for each in found.programs), *found.sections.values(), *found.structs))
         raise InputError(f"{path} has no program or section {name}", f"it has {', '.join(known)}", rule="input-name")
     return Input(f"{path}:{name}", chosen)
+
+
+def _struct(path: str, struct: StructOps) -> Input:
+    """Return a struct of functions, with its programs."""
+    if not struct.programs:
+        raise InputError(f"{path}: {struct.name} holds no programs", "name a program", rule="no-program")
+    return Input(f"{path}:{struct.name}", struct.programs, (struct,))
 
 
 def _slots(path: str, data: bytes) -> Input:
@@ -221,13 +232,19 @@ def _slots(path: str, data: bytes) -> Input:
     program = Program(name, bpf.BPF_PROG_TYPE_UNSPEC, decode(data[:whole]))
     if whole == len(data):
         return Input(path, (program,))
-    return Input(path, (program,), cut_slot(data, path), data[whole:])
+    return Input(path, (program,), problem=cut_slot(data, path), rest=data[whole:])
 
 
 def _python(path: str, name: str) -> Input:
-    """Return the Programs that a Python file has at module level."""
+    """Return the Programs that a Python file has at module level, and those in its structs of functions."""
     module = _execute(path)
+    structs = {key: value for key, value in module.items() if isinstance(value, StructOps)}
     found = {key: value for key, value in module.items() if isinstance(value, Program)}
+    if name:
+        struct = structs.get(name) or next((each for each in structs.values() if each.name == name), None)
+        if struct and name not in found:
+            return _struct(path, struct)
+    found |= {f"{key}.{each.name}": each for key, struct in structs.items() for each in struct.programs}
     if not found:
         raise InputError(
             f"{path} has no Program at module level",
@@ -239,8 +256,9 @@ def _python(path: str, name: str) -> Input:
         if chosen is None:
             raise InputError(f"{path} has no program {name}", f"it has {', '.join(found)}", rule="input-name")
         return Input(path, (chosen,))
-    # A program under two names is one program.
-    return Input(path, tuple({id(program): program for program in found.values()}.values()))
+    # What has two names is one.
+    programs = {id(each): each for each in found.values()}.values()
+    return Input(path, tuple(programs), tuple({id(each): each for each in structs.values()}.values()))
 
 
 def _execute(path: str) -> dict[str, Any]:

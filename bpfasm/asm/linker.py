@@ -7,7 +7,7 @@ what an object file or a listing is made from. ``link`` goes on to what only a t
 from __future__ import annotations
 
 import sys
-from itertools import chain
+from itertools import chain, islice
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
@@ -15,7 +15,7 @@ from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, Symbol, label_text
 from bpfasm.asm.variables import Global
 from bpfasm.errors import LabelError, LinkError
-from bpfasm.isa.insn import CHUNK, LD_IMM64, Insn, encode, slots
+from bpfasm.isa.insn import CHUNK, FIELDS, LD_IMM64, Insn, encode, slots
 from bpfasm.uapi import bpf, bpf_common
 from bpfasm.value import Value
 
@@ -241,11 +241,15 @@ class _Body:
 
 
 def _are_numbers(items: Sequence[Item]) -> TypeGuard[Sequence[Insn]]:
-    """Return whether these are instructions of one slot without a label or name: most of a long program, by far."""
-    if set(map(type, items)) != {Insn}:
+    """Return whether these are instructions of one slot without a label or name: most of a long program, by far.
+
+    A label has no fields, and names have no sum.
+    """
+    try:
+        _, _, _, off, imm, _, imm2 = islice(zip(*items, strict=True), len(FIELDS))
+        return sum(off + imm).__class__ is int and imm2.count(None) == len(items)
+    except TypeError:
         return False
-    _, _, _, off, imm, _, imm2, _ = zip(*items, strict=True)
-    return set(map(type, off + imm)) == {int} and imm2.count(None) == len(items)
 
 
 def _bodies(program: Program) -> list[_Body]:

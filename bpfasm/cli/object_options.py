@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from bpfasm.asm.program import Program
+    from bpfasm.asm.struct_ops import StructOps
     from bpfasm.cli.options import Parser
     from bpfasm.inputs import Input
 
@@ -40,14 +42,14 @@ def add_options(parser: Parser) -> None:
 
 
 def written(given: Input, args: Namespace) -> bytes:
-    """Return the bytes of an object with all programs of an INPUT."""
+    """Return the bytes of an object with all programs and structs of functions of an INPUT."""
     programs = given.whole()
     types = [_types(path) for path in args.btf]
-    if not types and any(
-        operand.told in _OF_A_KERNEL for each in programs for _, operand, _ in assemble(each).symbols
-    ):
+    symbols = (operand for each in programs for _, operand, _ in assemble(each).symbols)
+    if not types and (given.structs or any(operand.told in _OF_A_KERNEL for operand in symbols)):
         types = _types_here()
-    return write_object(*programs, types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
+    items: tuple[Program | StructOps, ...] = (*programs, *given.structs)
+    return write_object(*items, types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
 
 
 def _types(path: str) -> Btf:

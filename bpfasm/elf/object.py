@@ -13,12 +13,14 @@ from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
 from bpfasm.asm.maps import NAME_MAX, MapSpec
 from bpfasm.asm.program import Program
+from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import KCONFIG
 from bpfasm.btf.core_types import essential
 from bpfasm.btf.read import Btf
 from bpfasm.elf import kconfig, sections
 from bpfasm.elf.layout import R_BPF_64_ABS32, R_BPF_64_NODYLD32
 from bpfasm.elf.read import Elf
+from bpfasm.elf.reading import struct_ops
 from bpfasm.elf.reading.btf_ext import read_ext
 from bpfasm.elf.reading.code import Code
 from bpfasm.elf.reading.image import Image, image_map, is_data, variables
@@ -43,27 +45,31 @@ if TYPE_CHECKING:
 class Object(Value):
     """What an object file holds: ``load(*obj)`` loads it all.
 
-    ``obj["counts"]`` is a map or a program by the name it has in C. ``sections`` are the names of the programs'
-    sections; those in ``manual`` are not to be loaded unless somebody asks (``SEC("?kprobe/vfs_read")``). ``types``
-    are the object's own, ``version`` is the number in its section ``version``.
+    ``obj["counts"]`` is a map, a program or a struct of functions by the name it has in C. ``sections`` are the names
+    of the programs' sections; those in ``manual`` are not to be loaded unless somebody asks
+    (``SEC("?kprobe/vfs_read")``). ``types`` are the object's own, ``version`` is the number in its section
+    ``version``.
     """
 
     name: str
     programs: tuple[Program, ...]
     maps: dict[str, MapSpec]
     sections: dict[str, str]
+    structs: dict[str, StructOps]
     manual: tuple[str, ...] = ()
     license: str = ""
     version: int = 0
     types: ObjectTypes | None = None
 
-    def __iter__(self) -> Iterator[Program | MapSpec]:
-        """Yield the maps, and the programs that are to be loaded: what ``load()`` takes."""
+    def __iter__(self) -> Iterator[Program | MapSpec | StructOps]:
+        """Yield the maps, and the programs and structs that are to be loaded: what ``load()`` takes."""
         yield from self.maps.values()
         yield from (each for each in self.programs if each.name not in self.manual)
+        yield from (each for each in self.structs.values() if each.name not in self.manual)
 
     def __getitem__(self, name: str) -> Any:
-        found = next((each for each in self.programs if each.name == name), None) or self.maps.get(name)
+        program = next((each for each in self.programs if each.name == name), None)
+        found = program or self.maps.get(name) or self.structs.get(name)
         if found is None:
             raise KeyError(name)
         return found
@@ -76,7 +82,8 @@ class Object(Value):
         return hash((self.name, self.programs))
 
     def __repr__(self) -> str:
-        return f"<Object {self.name}: {', '.join([*self.maps, *(each.name for each in self.programs)])}>"
+        names = *self.maps, *(each.name for each in self.programs), *self.structs
+        return f"<Object {self.name}: {', '.join(names)}>"
 
 
 def read_object(data: bytes, name: str = "") -> Object:
@@ -122,20 +129,32 @@ class _Reader:
         self._at = {(each.section, each.offset): each.spec for each in self.declared}
         maps = self._named()
         license = self._text("license")
-        structs = self._struct_ops()
-        programs, names, manual = [], {}, []
+        structs = struct_ops.declared(file, self.btf, self._addresses, self.broken) if self.btf else []
+        members = {where: member for each in structs for where, member in each.members().items()}
+        unasked = members.keys() - {where for each in structs if not each.manual for where in each.members()}
+        programs, names, manual = {}, {}, [each.name for each in structs if each.manual]
         for function in self.code.functions:
             section = self.code.section_of(function)
             if section == ".text" or not function.count:
                 continue
-            section, wanted = section.removeprefix("?"), not section.startswith("?")
-            program = self._program(function, section, license, structs)
-            names[program.name] = section
-            if not wanted:
+            where = function.section, function.start
+            program = self._program(function, section.removeprefix("?"), license, members.get(where, 0))
+            names[program.name] = section.removeprefix("?")
+            if section.startswith("?") or where in unasked:
                 manual.append(program.name)
-            programs.append(program)
+            programs[where] = program
         self._fill(programs)
-        return Object(self.prefix, tuple(programs), maps, names, tuple(manual), license, self._version(), self.types)
+        return Object(
+            self.prefix,
+            tuple(programs.values()),
+            maps,
+            names,
+            {each.name: each.spec(programs, self.broken) for each in structs},
+            tuple(manual),
+            license,
+            self._version(),
+            self.types,
+        )
 
     # Types
 
@@ -259,18 +278,15 @@ class _Reader:
             what = VARIABLE if self.btf.resolve(type).kind else ADDRESS
         return insn.replace(imm=Ksym(name, what, weak), imm2=0)
 
-    def _program(
-        self, function: Function, section: str, license: str, structs: dict[tuple[int, int], str]
-    ) -> Program:
-        """Return the program that a function is."""
+    def _program(self, function: Function, section: str, license: str, member: str | int) -> Program:
+        """Return the program that a function is; ``member`` is that of a struct which it stands in, or 0."""
         found = sections.find(section)
         row, target = found or (None, "")
-        member = structs.get((function.section, function.start), "")
         fields: dict[str, Any] = {}
         if row is not None:
             fields = {"expected_attach_type": row.attach_type, "flags": row.flags, "attach": place_of(row, target)}
             if row.type == bpf.BPF_PROG_TYPE_STRUCT_OPS:
-                fields["attach_btf"] = member or 0
+                fields["attach_btf"] = member
             elif row.target == sections.BTF:
                 fields["attach_btf"] = _in_btf(target)
         return Program(
@@ -281,26 +297,6 @@ class _Reader:
             types=self.code.type_of(function),
             **fields,
         )
-
-    def _struct_ops(self) -> dict[tuple[int, int], str]:
-        """Return the members of structs of functions, ``tcp_congestion_ops.ssthresh``, by where those begin."""
-        found: dict[tuple[int, int], str] = {}
-        if self.btf is None:
-            return found
-        for section in self.file.sections:
-            if section.name.removeprefix("?") not in (".struct_ops", ".struct_ops.link"):
-                continue
-            members: dict[int, str] = {}
-            for id in self.btf.find(section.name, kinds.BTF_KIND_DATASEC):
-                for row in self.btf.type(id).members:
-                    struct = self.btf.resolve(self.btf.type(row.type).type)
-                    for each in struct.members:
-                        members[row.offset + each.offset // 8] = f"{essential(struct.name)}.{essential(each.name)}"
-            for offset, symbol, addend in self._addresses(section):
-                if offset in members:
-                    where = symbol.section, (symbol.value + addend) // SLOT_BYTES
-                    found.setdefault(where, members[offset])
-        return found
 
     def _addresses(self, section: Section) -> list[tuple[int, Symbol, int]]:
         """Return the places in a section that hold an address: the offset, a symbol, what is added to it."""
@@ -313,17 +309,15 @@ class _Reader:
             found.append((reloc.offset, symbols[reloc.symbol], addend))
         return found
 
-    def _fill(self, programs: list[Program]) -> None:
+    def _fill(self, programs: dict[tuple[int, int], Program]) -> None:
         """Find what maps of maps and of programs hold at first."""
         section = self.file.section(".maps")
         if section is None:
             return
-        named = {each.name: each for each in programs}
-        starts = {(each.section, each.start): named.get(each.name) for each in self.code.functions}
         places: list[tuple[int, int, Any]] = []
         for offset, symbol, addend in self._addresses(section):
             at = symbol.value + addend
-            value = self._at.get((symbol.section, at)) or starts.get((symbol.section, at // SLOT_BYTES))
+            value = self._at.get((symbol.section, at)) or programs.get((symbol.section, at // SLOT_BYTES))
             if value is None:
                 raise self.broken(f"byte {offset} of .maps refers to {symbol.name}, which is no map and no program")
             places.append((section.index, offset, value))

@@ -6,6 +6,7 @@ An ``Insn`` has the fields of ``struct bpf_insn``. Instructions of two slots (``
 
 from __future__ import annotations
 
+from itertools import islice
 from operator import itemgetter
 from struct import Struct, error as struct_error, pack
 
@@ -127,7 +128,7 @@ CHUNK = 256
 
 
 def _pack(rows: Fields, byteorder: ByteOrder) -> bytes:
-    code, dst, src, off, imm, _, imm2, _ = zip(*rows, strict=True)
+    code, dst, src, off, imm, _, imm2 = islice(zip(*rows, strict=True), len(FIELDS))
     if imm2.count(None) != len(imm2):
         wide = [(row, (0, 0, 0, *row[5:7])) if row[6] is not None else (row,) for row in rows]
         code, dst, src, off, imm = zip(*(slot[:5] for slots in wide for slot in slots), strict=True)
@@ -141,10 +142,10 @@ def _pack(rows: Fields, byteorder: ByteOrder) -> bytes:
         offsets, numbers = pack(f"{order}{count}h", *off), pack(f"{order}{count}i", *imm)
     except (struct_error, TypeError, ValueError):
         raise _unlinked(next(row for row in rows if not _fits(row))) from None
-    for byte in range(2):
-        out[2 + byte :: 8] = offsets[byte::2]
-    for byte in range(4):
-        out[4 + byte :: 8] = numbers[byte::4]
+    # Of the four halves of a slot the second, of its two words the second; their bytes are in order already.
+    slots = memoryview(out)
+    slots.cast("h")[1::4] = memoryview(offsets).cast("h")
+    slots.cast("i")[1::2] = memoryview(numbers).cast("i")
     return bytes(out)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+    from bpfasm.asm.program import Program
+    from bpfasm.asm.struct_ops import StructOps
     from bpfasm.elf.object import Object
     from bpfasm.kernel.links.link import Link
     from bpfasm.kernel.load import Loaded
@@ -108,9 +110,10 @@ class Embedded:
         loaded = load(*obj, log_level=log_level, values=own)
         self.__dict__["loaded"] = loaded
         attributes = {name: attribute for attribute, name in self._renamed.items()}
-        for program in obj.programs:
-            if program.name not in obj.manual:
-                self.__dict__[attributes.get(program.name, program.name)] = loaded[program]
+        held: tuple[Program | StructOps, ...] = (*obj.programs, *obj.structs.values())
+        for item in held:
+            if item.name not in obj.manual:
+                self.__dict__[attributes.get(item.name, item.name)] = loaded[item]
         for name, spec in obj.maps.items():
             if not isinstance(spec.value, Section):
                 found: Any = loaded[spec]

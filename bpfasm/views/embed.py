@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _WIDTH = 110
 
 #: Names of the module that no class in it may take.
-_TAKEN = {"Any", "Buffer", "Embedded", "LoadedMap", "LoadedProgram", "Map", "Record"}
+_TAKEN = {"Any", "Buffer", "Embedded", "LoadedMap", "LoadedProgram", "LoadedStructOps", "Map", "Record"}
 
 _SEPARATORS = str.maketrans("[],", "   ")
 
@@ -93,6 +93,7 @@ class _Module:
         standard = [*_used("typing", ["Any"], body)]
         ours = [*_used("bpfasm.kernel", ["LoadedMap", "LoadedProgram"], body)]
         ours += _used("bpfasm.kernel.embedded", ["Buffer", "Map"], body)
+        ours += _used("bpfasm.kernel.links.struct_ops", ["LoadedStructOps"], body)
         yield "TYPE_CHECKING = False"
         if standard or ours:
             yield "if TYPE_CHECKING:"
@@ -115,11 +116,7 @@ class _Module:
             yield ""
             yield f"    #: {_described(spec)}"
             yield f"    {self._attribute(name)}: {self._map(name, spec, fields.setdefault(name, {}))}"
-        for program in self.object.programs:
-            manual = ", loaded only by ``load(obj[...])``" if program.name in self.object.manual else ""
-            yield ""
-            yield f"    #: A program of the section {_shown(self.object.sections[program.name])}{manual}."
-            yield f"    {self._attribute(program.name)}: LoadedProgram"
+        yield from self._loaded()
         held: dict[str, str] = {}
         arguments = []
         for section, variable in self._variables():
@@ -159,6 +156,19 @@ class _Module:
         yield "    _object = ("
         yield from (f'        "{line}"' for line in _text(self.data))
         yield "    )"
+
+    def _loaded(self) -> Iterator[str]:
+        """Yield the attributes that are programs and structs of functions."""
+        for program in self.object.programs:
+            manual = ", loaded only by ``load(obj[...])``" if program.name in self.object.manual else ""
+            yield ""
+            yield f"    #: A program of the section {_shown(self.object.sections[program.name])}{manual}."
+            yield f"    {self._attribute(program.name)}: LoadedProgram"
+        for name, struct in self.object.structs.items():
+            manual = ", loaded only by ``load(obj[...])``" if name in self.object.manual else ""
+            yield ""
+            yield f"    #: A struct of functions, {_shown(struct.struct)}, that attach() registers{manual}."
+            yield f"    {self._attribute(name)}: LoadedStructOps"
 
     def _attribute(self, name: str) -> str:
         """Return what an attribute is called: as in the object, unless Python or its class has that name."""

@@ -10,10 +10,12 @@ import pytest
 
 from bpfasm.asm import *
 from bpfasm.cli import main
+from bpfasm.elf.object_write import write_object
 from bpfasm.errors import KernelError, MapError
 from bpfasm.kernel import load
 from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.kernel.needs import missing
+from bpfasm.views import embed
 
 pytestmark = pytest.mark.lab
 
@@ -83,6 +85,21 @@ def test_sockets_call_its_programs():
             connect(1)
         assert caught.value.errno == errno.ENOENT
     assert obj[slow].closed
+
+
+def test_an_object_carries_it():
+    """Written, embedded in a module and read again."""
+    named = slow.replace(members={name: slow.members[name] for name in ("name", "cong_avoid", "undo_cwnd")})
+    named.members["ssthresh"] = member("ssthresh")
+    names = {"__name__": "made"}
+    exec(embed.module(write_object(named, types=kernel_btf.vmlinux()), "ops"), names)
+    with names["Ops"]() as obj:
+        assert not known()
+        (link,) = obj.attach()
+        assert known()
+        assert link.mode == ("link" if obj.slow.by_link else "map")
+        connect(1)
+    assert not known()
 
 
 def test_closing_everything_ends_it():

@@ -65,6 +65,17 @@ def test_the_bytes_are_those_of_the_object():
     assert {program.name for program in made.read().programs} == {"loaded"}
 
 
+def test_structs_of_functions_are_attributes():
+    types = Writer()
+    function = types.add(kinds.BTF_KIND_PTR, third=types.add(kinds.BTF_KIND_FUNC_PROTO))
+    types.add_struct("ops", 8, [("one", function, 0)])
+    one = Program("one", BPF_PROG_TYPE_STRUCT_OPS, EXIT, attach_btf="ops.one", license="GPL")
+    made = module(write_object(StructOps("class", "ops", {"one": one}), types=Btf(types.to_bytes())))
+    assert "    #: A struct of functions, ops, that attach() registers.\n    class_: LoadedStructOps" in made
+    assert "    from bpfasm.kernel.links.struct_ops import LoadedStructOps" in made
+    assert run(made)["SomeThing"].read()["class"].struct == "ops"
+
+
 def test_a_declaration_has_the_records():
     made = run(module())
     obj = made["SomeThing"].read()

@@ -494,6 +494,10 @@ def test_structs_of_functions_have_what_is_set():
         ]  # fmt: skip
         back = read_object(data, "it.o")
         assert [(each.name, each.attach_btf) for each in back.programs] == [("two", "ops.two"), ("one", "ops.one")]
+        assert back["it"].struct == "ops"
+        assert back["it"].members == {
+            "name": b"abc\0\0", "key": 0xFFFE, "one": back["one"], "two": back["two"],
+        }  # fmt: skip
     kernel = Btf(types.to_bytes())
     refused("object-program", one, types=kernel)
     refused("object-types", StructOps("it", "ops", members))
