@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
         help="types of a kernel, for the fields and kernel functions that programs name (default: this kernel's)",
     )
     group.add_argument(
-        "--byteorder", choices=("little", "big"), default=sys.byteorder, help="that of the machine it is for"
+        "--byteorder", choices=("little", "big"), help="that of the machine it is for (default: this one's)"
     )
     group.add_argument(
         "--leave-initial", action="store_true", help="leave to the loader what maps are to hold from the start"
@@ -47,7 +47,9 @@ def written(given: Input, args: Namespace) -> bytes:
         operand.told in _OF_A_KERNEL for each in programs for _, operand, _ in assemble(each).symbols
     ):
         types = _types_here()
-    return write_object(*programs, types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
+    return write_object(
+        *programs, types=types, byteorder=args.byteorder or sys.byteorder, leave_initial=args.leave_initial
+    )
 
 
 def _types(path: str) -> Btf:
