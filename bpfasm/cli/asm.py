@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
 
-    from bpfasm.asm import Assembled
+    from bpfasm.asm import Assembled, Program
+    from bpfasm.asm.syntax.xlated import Names
     from bpfasm.inputs import Input
     from bpfasm.kernel.dump import Dump
 
@@ -203,8 +204,11 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
     """Yield the lines of every program, and of the bytes behind them that are no whole slot."""
     syntax = "kernel" if args.to == "capstone" else args.to
     style = PRINTERS[syntax]
-    for number, program in enumerate(given.programs):
-        if len(given.programs) > 1:
+    written = given.as_written()
+    # The kernel's text of a translated program has its own form; all else is for programs as they are written.
+    programs = given.programs if syntax == "kernel" and not getattr(args, "labels", False) else written
+    for number, program in enumerate(programs):
+        if len(programs) > 1:
             yield from [""] * bool(number)
             if syntax != "c":
                 yield style.beside(program.name)
@@ -221,7 +225,7 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
             names=names,
             labels=getattr(args, "labels", False),
             before=_sources(assembled, dump, getattr(args, "source", False)),
-            after=_explained(style) if getattr(args, "words", False) else None,
+            after=_explained(style, written[number], names) if getattr(args, "words", False) else None,
         )
     if given.rest:
         pc = sum(insn.width for insn in given.programs[0].insns if isinstance(insn, Insn))
@@ -229,13 +233,16 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
         yield f"{pc}: {given.rest.hex()}  {style.beside(said)}"
 
 
-def _explained(style: Style) -> Callable[[int, Insn], Iterator[str]]:
+def _explained(style: Style, program: Program, names: Names | None) -> Callable[[int, Insn], Iterator[str]]:
     """Return what says in words what an instruction does, below it."""
     from bpfasm.isa.match import form_of
     from bpfasm.views.words import words
 
+    written = dict(slots(assemble(program).insns)) if names else {}
+
     def after(pc: int, insn: Insn) -> Iterator[str]:
-        yield f"{style.indent}   {style.beside(words(insn, form_of(insn), pc))}"
+        insn = written.get(pc, insn)
+        yield f"{style.indent}   {style.beside(words(insn, form_of(insn), pc, by='id' if names else 'fd'))}"
 
     return after
 

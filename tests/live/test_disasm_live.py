@@ -78,3 +78,19 @@ def test_bpftools_json_is_read(loaded):
     code = xlated(loaded.fd)
     assert hexdump.parse(done.stdout, "-") == code
     assert kernel.words(decode(code)[-1], form_of(decode(code)[-1])) == "(95) exit"
+
+
+def test_calls_of_its_own_functions_are_calls_in_every_view():
+    program = Program(
+        "caller",
+        BPF_PROG_TYPE_SOCKET_FILTER,
+        [BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns), BPF_CALL_REL(Subprog("callee", [BPF_EXIT_INSN()])), BPF_EXIT_INSN()],
+    )
+    program = program.replace(insns=(*program.insns[:1], BPF_MOV64_IMM(R0, 0), *program.insns[1:]))
+    with load(program) as objects:
+        id = f"id:{objects[program].info().id}"
+        assert [line for line in disasm(id, "--to", "macro").splitlines() if line[0] != "#"][2] == "BPF_CALL_REL(1),"
+        assert "call the program's own function at slot 4" in disasm(id, "--words")
+        assert "called at 2" in disasm(id, "--cfg", "text")
+        assert "call subprog[callee]" in disasm(id, "--labels")
+        assert "BPF_RAW_INSN" not in disasm(id, "--to", "c")
