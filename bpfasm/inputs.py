@@ -12,7 +12,7 @@ import os
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 
-from bpfasm.asm import Program
+from bpfasm.asm import Program, assemble
 from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
@@ -69,7 +69,7 @@ class Input(Value):
         if not self.names:
             return self.programs
         pairs = zip(self.programs, self.names, strict=True)
-        return tuple(each.replace(insns=tuple(as_written(each.insns, names))) for each, names in pairs)
+        return tuple(each.replace(insns=tuple(as_written(assemble(each).insns, names))) for each, names in pairs)
 
     def one(self) -> Program:
         """Return the only program. Raises InputError where there are several."""

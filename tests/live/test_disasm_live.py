@@ -81,16 +81,21 @@ def test_bpftools_json_is_read(loaded):
 
 
 def test_calls_of_its_own_functions_are_calls_in_every_view():
-    program = Program(
-        "caller",
-        BPF_PROG_TYPE_SOCKET_FILTER,
-        [BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns), BPF_CALL_REL(Subprog("callee", [BPF_EXIT_INSN()])), BPF_EXIT_INSN()],
-    )
-    program = program.replace(insns=(*program.insns[:1], BPF_MOV64_IMM(R0, 0), *program.insns[1:]))
+    callee = Subprog("callee", [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    insns = [BPF_MOV64_IMM(R1, 0), BPF_CALL_REL(callee), BPF_EXIT_INSN()]
+    program = Program("caller", BPF_PROG_TYPE_SOCKET_FILTER, insns)
     with load(program) as objects:
         id = f"id:{objects[program].info().id}"
-        assert [line for line in disasm(id, "--to", "macro").splitlines() if line[0] != "#"][2] == "BPF_CALL_REL(1),"
-        assert "call the program's own function at slot 4" in disasm(id, "--words")
-        assert "called at 2" in disasm(id, "--cfg", "text")
+        assert [line for line in disasm(id, "--to", "macro").splitlines() if line[0] != "#"][1] == "BPF_CALL_REL(1),"
+        assert "call the program's own function at slot 3" in disasm(id, "--words")
+        assert "called at 1" in disasm(id, "--cfg", "text")
         assert "call subprog[callee]" in disasm(id, "--labels")
         assert "BPF_RAW_INSN" not in disasm(id, "--to", "c")
+
+
+def test_a_name_that_the_kernel_has_cut_is_found_by_the_whole():
+    program = Program("a_name_of_21_letters_", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    with load(program):
+        for name in ("a_name_of_21_letters_", "a_name_of_21_le"):
+            assert disasm(f"name:{name}") == "0: (b7) r0 = 0\n1: (95) exit\n"
+        disasm("name:a_name_of_21_lx", status=2)

@@ -295,9 +295,24 @@ def test_help_begins_with_two_examples(words):
     assert all("bpfasm" in example for example in examples)
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "", "0s", "1e999"])
+def test_a_time_that_is_none_is_said(text):
+    done = bpfasm("chowncount", f"--timeout={text}")
+    assert (done.returncode, done.stderr.decode().splitlines()) == (
+        2,
+        [f"error: --timeout: {text!r} is no time [usage]", "write seconds (2.5) or a unit: 500ms, 30s, 2m"],
+    )
+
+
 @pytest.mark.parametrize(
     "words, seconds",
-    [([], 10), (["--calls", "5"], 0), (["--calls", "5", "--timeout", "3"], 3), (["--timeout", "0"], 0)],
+    [
+        ([], 10),
+        (["--timeout", "2m"], 120),
+        (["--calls", "5"], 0),
+        (["--calls", "5", "--timeout", "3"], 3),
+        (["--timeout", "0"], 0),
+    ],
 )
 def test_calls_that_were_asked_for_are_made_however_long_they_take(monkeypatch, words, seconds):
     monkeypatch.setattr(place, "run", lambda words, on, needs, here: here())
