@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
+from bpfasm.errors import UsageError
 from bpfasm.kernel import select
 from bpfasm.kernel.btf_info import btf_infos
 from bpfasm.views import object_documents, objects
@@ -111,6 +112,8 @@ def _show_on(args: Namespace, name: str, places: list[Place], types: dict[str, B
 def _show_type(args: Namespace, name: str) -> int:
     from bpfasm.views.btf_types import Shown
 
+    if not name.rpartition(" ")[2].strip("."):
+        raise UsageError(f"{name!r} names no type", "bpfasm btf show task_struct", rule="usage")
     return _put(args, Shown(_types(args.btf), name))
 
 

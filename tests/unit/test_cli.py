@@ -118,6 +118,15 @@ def test_classic_bpf_as_a_document():
     assert (program["name"], program["insns"][-1]["text"]) == ("only_ip", "(95) exit")
 
 
+@pytest.mark.parametrize(
+    "name, title", [("1 x", "Object1X"), ("01-prog", "Object01Prog"), ("class", "Class"), ("a b", "AB")]
+)
+def test_an_embedded_objects_class_has_a_name_whatever_the_file_has(name, title):
+    text = output("embed", "examples/chowncount.py:percpu", "--name", name).decode()
+    compile(text, "module.py", "exec")
+    assert f"class {title}(Embedded):" in text
+
+
 PROGRAM = "from bpfasm.asm import *\np = Program('p', BPF_PROG_TYPE_XDP, [\n    {}\n    BPF_EXIT_INSN(),\n])\n"
 
 #: Files a user may give, with the status, the first line, and how the second begins.
@@ -207,6 +216,10 @@ def test_a_wrong_file_gives_two_lines(tmp_path, verb, case):
         (["disasm", "-", "--native", "--cfg", "text"], TWO_SLOTS, 2, "error: --native and --cfg do not go together"),
         (["disasm", "-", "--to", "hex", "--words"], TWO_SLOTS, 2, "error: --to hex and --words do not go together"),
         (["disasm", "-", "--to", "capstone", "--labels"], TWO_SLOTS, 2, "error: --to capstone and --labels do not"),
+        (["btf", "show", ""], "", 2, "error: '' names no type [usage]"),
+        (["btf", "show", "struct "], "", 2, "error: 'struct ' names no type [usage]"),
+        (["lab", "run", "--memory", "-5", "--", "true"], "", 2, "error: --memory: '-5' is no memory for a guest"),
+        (["lab", "shell", "--memory", "1.5g"], "", 2, "error: --memory: '1.5g' is no memory for a guest"),
         (["asm", "-", "--bytes"], TWO_SLOTS, 2, "error: --to hex and --bytes do not go together"),
         (["asm", "-", "--byteorder", "big"], TWO_SLOTS, 2, "error: --to hex and --byteorder do not go together"),
         (["assm", "-"], "", 2, "error: there is no verb 'assm' [no-verb]"),
