@@ -7,10 +7,12 @@ in any syntax, of hex digits or of raw bytes, ``-`` for standard input, or a pro
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 
-from bpfasm.asm import Program, StructOps
+from bpfasm.asm import Program, StructOps, assemble
 from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.errors import BpfasmError, InputError
 from bpfasm.isa.insn import SLOT_BYTES, cut_slot, decode
@@ -62,6 +64,15 @@ class Input(Value):
             raise self.problem
         return self.programs
 
+    def as_written(self) -> tuple[Program, ...]:
+        """Return the programs in the form that programs are written in, where they come from the kernel, too."""
+        from bpfasm.asm.syntax.xlated import as_written
+
+        if not self.names:
+            return self.programs
+        pairs = zip(self.programs, self.names, strict=True)
+        return tuple(each.replace(insns=tuple(as_written(assemble(each).insns, names))) for each, names in pairs)
+
     def one(self) -> Program:
         """Return the only program. Raises InputError where there are several."""
         if len(self.programs) > 1:
@@ -85,7 +96,7 @@ def read(given: str, syntax: str | None = None) -> Input:
     path, name = _split(given)
     if syntax == "py" or (syntax is None and path.endswith(".py")):
         return _python(path, name)
-    data = _bytes(path)
+    data = _bytes(path) if syntax in ("elf", "raw") else _plain(_bytes(path))
     if syntax == "elf" or (syntax is None and (data[:4] == b"\x7fELF" or path.endswith(".o"))):
         return _object(path, name, data)
     is_hex = not path.endswith(".c") and hexdump.looks_hex(data) and not tcpdump.looks_classic(data.decode("latin-1"))
@@ -97,6 +108,16 @@ def read(given: str, syntax: str | None = None) -> Input:
         do = "FILE.py:NAME, FILE.c:NAME and FILE.o:NAME name one"
         raise InputError(f"{path} has no named programs", do, rule="input-name")
     return _slots(path, data)
+
+
+def _plain(data: bytes) -> bytes:
+    """Return a text as UTF-8 without the mark that editors of Windows put before it; what has no mark as it is."""
+    if data.startswith(BOM_UTF8):
+        return data.removeprefix(BOM_UTF8)
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        with contextlib.suppress(UnicodeDecodeError):
+            return data.decode("utf-16").encode()
+    return data
 
 
 def _is_text(data: bytes) -> bool:
@@ -115,7 +136,7 @@ def _text(path: str, data: bytes, syntax: str | None) -> Input:
     from bpfasm.asm.convert import convert
     from bpfasm.asm.syntax import detect
 
-    text = data.decode(errors="replace")
+    text = hexdump.disassembled(data.decode(errors="replace"))
     if not text.strip():
         raise InputError(f"{path} is empty", "a program has at least one instruction", rule="input-empty")
     found: Text = detect.read(text, path, syntax, _title(path))

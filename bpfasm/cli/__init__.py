@@ -5,6 +5,7 @@ Status 0: did the job. 1: the answer is no. 2: usage. 3: it cannot be done here.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -63,16 +64,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
     try:
-        return _verb(words)
-    except BpfasmError as error:
-        report(error, as_json="--json" in words)
-        return next(status for kind, status in STATUS if isinstance(error, kind))
+        try:
+            status = _verb(words)
+        except BpfasmError as error:
+            report(error, as_json="--json" in words)
+            status = next(status for kind, status in STATUS if isinstance(error, kind))
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # The reader of a pipe went away: say nothing, and let nothing be flushed at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader of a pipe went away, and wants to hear no more
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _drop_output()
+        do = "make room, or write it elsewhere"
+        report(FeatureMissing(f"standard output takes no more: {error.strerror}", do, rule="output"))
+        return 3
+
+
+#: What is wrong with an output that was open and does not take what is written to it.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _drop_output() -> None:
+    """Let nothing be flushed at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_streams() -> None:

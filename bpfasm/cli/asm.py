@@ -10,7 +10,7 @@ from bpfasm.asm import assemble, link
 from bpfasm.asm.relax import relax
 from bpfasm.asm.syntax import hexdump, tcpdump
 from bpfasm.cli import object_options as objects
-from bpfasm.cli.options import Parser, add_output, write
+from bpfasm.cli.options import Parser, add_input, add_output, write
 from bpfasm.errors import InputError
 from bpfasm.isa.insn import SLOT_BYTES, Insn, slots
 from bpfasm.views import documents
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Callable, Iterator
 
-    from bpfasm.asm import Assembled
+    from bpfasm.asm import Assembled, Program
+    from bpfasm.asm.syntax.xlated import Names
     from bpfasm.inputs import Input
     from bpfasm.kernel.programs.dump import Dump
 
@@ -53,11 +54,14 @@ def asm(argv: list[str]) -> int:
     )
     objects.add_options(parser)
     args = parser.parse_args(argv)
+    if args.to != "elf":
+        parser.refuse_beside(f"--to {args.to}", args, "--btf", "--byteorder", "--leave-initial")
+    _refuse_beside_format(parser, args)
     given = inputs.read(args.input, args.syntax)
     given.whole()
     if args.relax:
         given = given.replace(programs=tuple(relax(each, gotol=args.relax == "gotol") for each in given.programs))
-    if args.to == "elf" and not args.json:
+    if args.to == "elf":
         write(objects.written(given, args), args.out)
     else:
         _write(given, args)
@@ -86,10 +90,15 @@ def disasm(argv: list[str]) -> int:
     parser.add_argument("--native", action="store_true", help="show native code too, of a program in the kernel")
     parser.add_argument("--cfg", choices=("text", "svg", "dot"), help="draw its blocks, and how control flows")
     args = parser.parse_args(argv)
+    if args.native:
+        parser.refuse_beside("--native", args, "--cfg", "--to", "--labels", "--words", "--source")
+    if args.cfg:
+        parser.refuse_beside("--cfg", args, "--json", "--to", "--bytes", "--labels", "--words", "--source")
+    _refuse_beside_format(parser, args)
     given = inputs.read(args.input, args.syntax)
     if args.native:
         return _native(given, args)
-    if args.to is None:
+    if args.to is None and not args.json:
         args.to = "tcpdump" if given.classic and not (args.labels or args.words) else "kernel"
     if args.cfg:
         from bpfasm.cli.cfg import drawn
@@ -97,23 +106,29 @@ def disasm(argv: list[str]) -> int:
         write(drawn(given, args.cfg).encode(), args.out)
     else:
         _write(given, args)
-    if given.problem:
+    if given.problem and not args.json:
         sys.stdout.flush()
         raise given.problem
-    return 0
+    return int(given.problem is not None)
+
+
+#: The formats that are bytes alone, or that of the classic program: no text, document or column of ours.
+_BARE = ("hex", "raw", "elf", *CLASSIC)
+
+
+def _refuse_beside_format(parser: Parser, args: Namespace) -> None:
+    """Refuse options of a listing beside a format that is none."""
+    listing = [name for name in ("--labels", "--words", "--source") if name.strip("-") in args]
+    if args.to in _BARE:
+        document = ["--json"] * (args.to not in ("hex", "raw"))
+        parser.refuse_beside(f"--to {args.to}", args, *document, "--bytes", *listing)
+    elif args.to == "capstone":
+        parser.refuse_beside("--to capstone", args, "--bytes", *listing)
 
 
 def _parser(verb: str, what: str, examples: str, default: str, more: tuple[str, ...] = ()) -> Parser:
     parser = Parser(verb, what, examples)
-    parser.add_argument(
-        "input",
-        metavar="INPUT",
-        help="FILE.py[:NAME], FILE.c[:NAME], FILE.o[:NAME], FILE.o:SECTION, text in any syntax, hex digits, raw "
-        "bytes, classic BPF of tcpdump -ddd, - (standard input), id:N, tag:HEX, name:NAME, pinned:PATH",
-    )
-    parser.add_argument(
-        "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
-    )
+    add_input(parser)
     parser.add_argument(
         "--to",
         choices=(*FORMATS, *more),
@@ -129,11 +144,11 @@ def _write(given: Input, args: Namespace) -> None:
     """Write an INPUT in the format that was asked for."""
     if given.note:
         print(f"warning: {given.note}", file=sys.stderr)
-    if args.to in CLASSIC:
+    if args.json:
+        document = documents.programs(map(assemble, given.programs), given.names, given.problem)
+        write(f"{json.dumps(document, indent=1)}\n".encode(), args.out)
+    elif args.to in CLASSIC:
         write("".join(f"{line}\n" for line in _classic(given, args)).encode(), args.out)
-    elif args.json:
-        text = json.dumps(documents.programs(map(assemble, given.programs), given.names), indent=1)
-        write(f"{text}\n".encode(), args.out)
     elif args.to in TEXTS:
         write("".join(f"{line}\n" for line in _listing(given, args)).encode(), args.out)
     else:
@@ -189,8 +204,11 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
     """Yield the lines of every program, and of the bytes behind them that are no whole slot."""
     syntax = "kernel" if args.to == "capstone" else args.to
     style = PRINTERS[syntax]
-    for number, program in enumerate(given.programs):
-        if len(given.programs) > 1:
+    written = given.as_written()
+    # The kernel's text of a translated program has its own form; all else is for programs as they are written.
+    programs = given.programs if syntax == "kernel" and not getattr(args, "labels", False) else written
+    for number, program in enumerate(programs):
+        if len(programs) > 1:
             yield from [""] * bool(number)
             if syntax != "c":
                 yield style.beside(program.name)
@@ -207,7 +225,7 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
             names=names,
             labels=getattr(args, "labels", False),
             before=_sources(assembled, dump, getattr(args, "source", False)),
-            after=_explained(style) if getattr(args, "words", False) else None,
+            after=_explained(style, written[number], names) if getattr(args, "words", False) else None,
         )
     if given.rest:
         pc = sum(insn.width for insn in given.programs[0].insns if isinstance(insn, Insn))
@@ -215,13 +233,16 @@ def _listing(given: Input, args: Namespace) -> Iterator[str]:
         yield f"{pc}: {given.rest.hex()}  {style.beside(said)}"
 
 
-def _explained(style: Style) -> Callable[[int, Insn], Iterator[str]]:
+def _explained(style: Style, program: Program, names: Names | None) -> Callable[[int, Insn], Iterator[str]]:
     """Return what says in words what an instruction does, below it."""
     from bpfasm.isa.match import form_of
     from bpfasm.views.words import words
 
+    written = dict(slots(assemble(program).insns)) if names else {}
+
     def after(pc: int, insn: Insn) -> Iterator[str]:
-        yield f"{style.indent}   {style.beside(words(insn, form_of(insn), pc))}"
+        insn = written.get(pc, insn)
+        yield f"{style.indent}   {style.beside(words(insn, form_of(insn), pc, by='id' if names else 'fd'))}"
 
     return after
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from bpfasm.cli.objects import ObjectParser, chosen, parse, put_json, put_text
+from bpfasm.errors import UsageError
 from bpfasm.kernel.btf.info import btf_infos
 from bpfasm.kernel.objects import select
 from bpfasm.views import object_documents, objects
@@ -12,6 +13,7 @@ from bpfasm.views import object_documents, objects
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterable
 
     from bpfasm.btf.read import Btf
     from bpfasm.place import Place
@@ -75,37 +77,54 @@ def _types_on(where: Place) -> Btf | None:
 
 
 def _show_on(args: Namespace, name: str, places: list[Place], types: dict[str, Btf]) -> int:
-    """Show a type or field of several kernels; return 1 where one does not have it."""
+    """Show a type or field of one or several kernels; return 1 where one does not have it."""
     from bpfasm import place
     from bpfasm.cli import report
     from bpfasm.errors import DecodeError
-    from bpfasm.views.btf_kernels import looked_up, summary
+    from bpfasm.views.btf_kernels import document, looked_up, summary
 
     found = looked_up(types, name)
+    lacking = int(any(isinstance(shown, DecodeError) for shown in found.values()))
+    if args.json and len(places) > 1:
+        put_json(document(found), args)
+        return lacking
+    lines: list[str] = []
 
     def show(where: Place) -> int:
         shown = found[where.kernel]
         if isinstance(shown, DecodeError):
             report(shown, as_json=args.json)
-            return 1
-        return _put(args, shown)
+        elif args.out and len(places) > 1:
+            # One file for all, in which each kernel has its heading.
+            lines.extend((f"/* {where} */" if args.to == "c" else f"# {where}", *_lines(args, shown), ""))
+        else:
+            _put(args, shown)
+        return lacking
 
-    status = place.each(places, show)
+    place.each(places, show)
+    if lines:
+        put_text(lines[:-1], args)
     if (told := summary(found)) and not args.json:
         print(f"{name}: {told}", file=sys.stderr)
-    return status
+    return lacking
 
 
 def _show_type(args: Namespace, name: str) -> int:
     from bpfasm.views.btf_types import Shown
 
+    if not name.rpartition(" ")[2].strip("."):
+        raise UsageError(f"{name!r} names no type", "bpfasm btf show task_struct", rule="usage")
     return _put(args, Shown(_types(args.btf), name))
 
 
 def _put(args: Namespace, shown: Shown) -> int:
     if args.json:
         return put_json(shown.document(), args)
-    return put_text(shown.record() if args.to == "record" else shown.lines(), args)
+    return put_text(_lines(args, shown), args)
+
+
+def _lines(args: Namespace, shown: Shown) -> Iterable[str]:
+    return shown.record() if args.to == "record" else shown.lines()
 
 
 def _types(where: str | None) -> Btf:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 def drawn(given: Input, how: str) -> str:
     """Return the graph of an INPUT as ``text``, ``svg`` or ``dot``; only text takes several programs."""
-    programs = given.programs if how == "text" else (given.one(),)
+    if how != "text":
+        given.one()
     parts = []
-    for program in programs:
+    for program in given.as_written():
         assembled = assemble(program)
-        drawing = cfg.drawing(assembled, flow(assembled))
+        drawing = cfg.drawing(assembled, flow(assembled), by="id" if given.names else "fd")
         lines = {"text": cfg.text, "svg": svg, "dot": cfg.dot}[how](drawing)
         parts.append("".join(f"{line}\n" for line in lines))
     return "\n".join(parts)

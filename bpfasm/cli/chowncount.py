@@ -7,7 +7,7 @@ import sys
 import time
 
 from bpfasm import place
-from bpfasm.cli.options import Parser, add_on
+from bpfasm.cli.options import Parser, add_on, seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that call (default: 1)")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=_seconds,
         metavar="S",
         help="seconds to count; 0 is until Ctrl-C, or all calls are made (default: 10, and 0 with --calls)",
     )
@@ -50,9 +50,14 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.timeout is None:
         args.timeout = 10.0 if args.calls is None else 0.0
-    if args.workers < 1 or (args.calls is not None and args.calls < 1) or args.timeout < 0:
-        parser.error("--workers and --calls take a number above 0, --timeout one that is not negative")
+    if args.workers < 1 or (args.calls is not None and args.calls < 1):
+        parser.error("--workers and --calls take a number above 0")
     return place.run(["chowncount", *argv], args.on, NEEDS, lambda: _count(args))
+
+
+def _seconds(text: str) -> float:
+    """Return the time that ``--timeout`` says, 0 for none. Raises UsageError."""
+    return 0.0 if text == "0" else seconds(text)
 
 
 def _count(args: Namespace) -> int:

@@ -9,6 +9,17 @@ from bpfasm.asm.align import align
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.views import diff as view
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfasm.asm import Program
+
+
+def _program(given: str) -> Program:
+    """Return the one program of an INPUT, in the form that programs are written in."""
+    found = inputs.read(given)
+    found.one()
+    return found.as_written()[0]
+
 
 def main(argv: list[str]) -> int:
     """Run ``bpfasm diff``; return 1 where the programs differ."""
@@ -25,7 +36,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help="show what is the same, too, and not only around changes")
     add_output(parser)
     args = parser.parse_args(argv)
-    first, second = (inputs.read(each).one() for each in (args.a, args.b))
+    first, second = map(_program, (args.a, args.b))
     pairs = align(first, second)
     if args.json:
         text = f"{json.dumps(view.document(first, second, pairs), indent=1)}\n"

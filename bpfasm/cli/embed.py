@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from bpfasm import inputs
 from bpfasm.cli import object_options
@@ -78,7 +79,7 @@ def _object(args: Namespace) -> tuple[bytes, dict[str, dict[bytes, bytes]], str]
             rule="embed-input",
         )
     args.leave_initial = True
-    return object_options.written(given, args), _initial(given, args.byteorder), name
+    return object_options.written(given, args), _initial(given, args.byteorder or sys.byteorder), name
 
 
 def _initial(given: Input, byteorder: ByteOrder) -> dict[str, dict[bytes, bytes]]:

@@ -72,7 +72,8 @@ def _asked(args: Namespace) -> tuple[list[str], list[str]]:
             features.find(name)
     if args.prog_type:
         features.program_number(args.prog_type)
-        groups = groups if HELPER in groups else [*groups, HELPER]
+        asked = [*groups, *(name.partition("/")[0] for name in names)]
+        groups = groups if HELPER in asked else [*groups, HELPER]
     return groups, [name.replace("/bpf_", "/", 1) if name.startswith(HELPER) else name for name in names]
 
 
@@ -82,6 +83,7 @@ def _asked(args: Namespace) -> tuple[list[str], list[str]]:
 def _here(args: Namespace, groups: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
     """Ask this kernel."""
     everything = not groups and not names
+    types = [features.program_number(args.prog_type)] if args.prog_type else []
     rows: list[dict[str, Any]] = []
     lacks: dict[str, str] = {}
     for group in GROUPS:
@@ -93,9 +95,8 @@ def _here(args: Namespace, groups: Sequence[str], names: Sequence[str]) -> dict[
     for name in names:
         if name.startswith(HELPER):
             number = features.helper_number(name.partition("/")[2])
-            rows += view.helper_rows([number], features.helper(HELPERS[number], loud=args.full))
+            rows += view.helper_rows([number], features.helper(HELPERS[number], types, loud=args.full))
     if HELPER in groups:
-        types = [features.program_number(args.prog_type)] if args.prog_type else []
         found = features.helpers(types, loud=args.full)
         rows += view.helper_rows(HELPERS, found)
         lacks = {each.label: each.lack.reason for each in found if each.lack}

@@ -7,7 +7,7 @@ import json
 from bpfasm import inputs
 from bpfasm.asm.lint import lint
 from bpfasm.asm.lint.finding import release_of
-from bpfasm.cli.options import Parser, add_output, write
+from bpfasm.cli.options import Parser, add_input, add_output, write
 from bpfasm.errors import InputError, UsageError
 from bpfasm.views.lint import document, lines
 
@@ -43,12 +43,7 @@ def _parser() -> Parser:
   bpfasm lint examples/execs.py --kernel 5.10
 """,
     )
-    parser.add_argument(
-        "input", metavar="INPUT", help="FILE.py[:NAME], a file of hex digits or raw bytes, - (standard input)"
-    )
-    parser.add_argument(
-        "--from", dest="syntax", choices=inputs.SYNTAXES, help="what INPUT is (default: by its name and content)"
-    )
+    add_input(parser, kernel=False)
     parser.add_argument("--kernel", metavar="VERSION", type=_release, help="the oldest kernel it has to run on: 5.10")
     parser.add_argument("--isa", choices=ISA, help="the highest ISA level, as LLVM's -mcpu has them")
     add_output(parser)

@@ -34,7 +34,7 @@ def add_options(parser: Parser) -> None:
         help="types of a kernel, for the fields and kernel functions that programs name (default: this kernel's)",
     )
     group.add_argument(
-        "--byteorder", choices=("little", "big"), default=sys.byteorder, help="that of the machine it is for"
+        "--byteorder", choices=("little", "big"), help="that of the machine it is for (default: this one's)"
     )
     group.add_argument(
         "--leave-initial", action="store_true", help="leave to the loader what maps are to hold from the start"
@@ -49,7 +49,8 @@ def written(given: Input, args: Namespace) -> bytes:
     if not types and (given.structs or any(operand.told in _OF_A_KERNEL for operand in symbols)):
         types = _types_here()
     items: tuple[Program | StructOps, ...] = (*programs, *given.structs)
-    return write_object(*items, types=types, byteorder=args.byteorder, leave_initial=args.leave_initial)
+    byteorder = args.byteorder or sys.byteorder
+    return write_object(*items, types=types, byteorder=byteorder, leave_initial=args.leave_initial)
 
 
 def _types(path: str) -> Btf:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from bpfasm.cli.options import Parser, add_output, write
-from bpfasm.errors import UsageError
 from bpfasm.kernel.objects import select
 
 TYPE_CHECKING = False
@@ -25,10 +24,6 @@ class ObjectParser(Parser):
         self.kind = kind
         self.add_argument("words", metavar="WORDS", nargs="*", help="what to do, and with which")
         add_output(self)
-
-    def refuse(self, what: str) -> UsageError:
-        """Return the error for words that do not go together."""
-        return UsageError(what, f"{self.prog} --help shows what it takes", rule="usage")
 
 
 #: What stands behind the words of a selector.

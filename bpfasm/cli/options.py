@@ -11,6 +11,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from _typeshed import SupportsWrite
+
+#: Longer lines are hard to read.
+_WIDEST = 112
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose help begins with examples, and whose errors are ours: two lines, status 2."""
@@ -19,13 +24,60 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=f"bpfasm {verb}",
             usage=argparse.SUPPRESS,
-            description="\n".join((*examples.strip("\n").splitlines(), "", what)),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.examples, self.what = examples.strip("\n"), what
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, f"{self.prog} --help shows what it takes", rule="usage")
+
+    def format_help(self) -> str:
+        """Return the examples, what it does, and the options."""
+        self.description = f"{self.examples}\n\n{_filled(self.what)}"
+        return super().format_help()
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; argparse would not say that it could not be written."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
+
+    def refuse_beside(self, what: str, args: argparse.Namespace, *options: str) -> None:
+        """Raise UsageError where one of some options was given beside ``what``, which has no use for it."""
+        for option in options:
+            if getattr(args, option.strip("-").replace("-", "_")):
+                raise self.refuse(f"{what} and {option} do not go together: leave one of them out")
+
+    def refuse(self, what: str) -> UsageError:
+        """Return the error for words that do not go together."""
+        return UsageError(what, f"{self.prog} --help shows what it takes", rule="usage")
+
+
+def _filled(text: str) -> str:
+    """Return paragraphs broken into lines as the terminal is wide; what is indented stays as it is."""
+    from shutil import get_terminal_size
+    from textwrap import fill
+
+    width = min(get_terminal_size().columns, _WIDEST) - 2
+    return "\n\n".join(
+        part if part.startswith(" ") else fill(" ".join(part.split()), width) for part in text.split("\n\n")
+    )
+
+
+def add_input(parser: Parser, *, kernel: bool = True) -> None:
+    """Add INPUT and ``--from``; ``kernel`` says that it may be a program that is in the kernel."""
+    from bpfasm.inputs import SYNTAXES
+
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        help="FILE.py[:NAME], FILE.c[:NAME], FILE.o[:NAME], FILE.o:SECTION, text in any syntax, hex digits, raw "
+        "bytes, classic BPF of tcpdump -ddd, - (standard input)"
+        + (", id:N, tag:HEX, name:NAME, pinned:PATH" if kernel else ""),
+    )
+    parser.add_argument(
+        "--from", dest="syntax", choices=SYNTAXES, help="what INPUT is (default: by its name and content)"
+    )
 
 
 def add_output(parser: Parser) -> None:
@@ -56,9 +108,7 @@ def write(data: bytes, path: str | None) -> None:
         with open(path, "wb") as file:
             file.write(data)
     except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}", "--out FILE names a file that can be written", rule="usage"
-        ) from None
+        raise UsageError(f"{path}: {error.strerror}", "name a file that can be written", rule="usage") from None
 
 
 def seconds(text: str) -> float:

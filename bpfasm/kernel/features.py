@@ -12,7 +12,7 @@ from bpfasm.kernel.base.memlock import plenty
 from bpfasm.kernel.base.privilege import not_permitted
 from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import system
-from bpfasm.syscall.probe.answer import UNKNOWN, YES
+from bpfasm.syscall.probe.answer import UNKNOWN, YES, refused
 from bpfasm.syscall.probe.table import GROUPS, features
 
 TYPE_CHECKING = False
@@ -38,7 +38,7 @@ def find(id: str) -> Feature:
     close = get_close_matches(id, rows or [f"{name}/" for name in GROUPS], n=3)
     raise UsageError(
         f"there is no feature {id!r}",
-        f"did you mean {' or '.join(close)}?" if close else f"the groups are {', '.join(GROUPS)}",
+        f"did you mean {' or '.join(close)}?" if close else f"the groups are {', '.join(GROUPS)}, helper",
         rule="no-such-feature",
     )
 
@@ -51,13 +51,21 @@ def ask(id: str) -> Answer:
 def answer(feature: Feature) -> Answer:
     """Return whether the running kernel has a feature."""
     with plenty():
+        return _probed(feature)
+
+
+def _probed(feature: Feature) -> Answer:
+    """Return what a probe answers; where what it takes to ask was refused already, that."""
+    try:
         return explained(feature.probe())
+    except OSError as error:
+        return explained(refused(error))
 
 
 def survey(group: str) -> list[tuple[Feature, Answer]]:
     """Return the answer to every feature of a group. Nothing that is made for it stays."""
     with plenty():
-        return [(row, explained(row.probe())) for row in features(group)]
+        return [(row, _probed(row)) for row in features(group)]
 
 
 def helpers(types: Iterable[int] = (), *, loud: bool = False) -> list[Helpers]:
@@ -70,13 +78,13 @@ def helpers(types: Iterable[int] = (), *, loud: bool = False) -> list[Helpers]:
     return [each.replace(lack=explained(each.lack)) if each.lack else each for each in found]
 
 
-def helper(name: str, *, loud: bool = False) -> list[Helpers]:
-    """Return which programs may call a helper, given by its name. Raises UsageError."""
+def helper(name: str, types: Iterable[int] = (), *, loud: bool = False) -> list[Helpers]:
+    """Return which programs may call a helper, given by its name: of some types, or of all. Raises UsageError."""
     from bpfasm.syscall.probe.helpers import ask as ask_helpers
 
     number = helper_number(name)
     with plenty():
-        found = list(ask_helpers([number], loud=loud))
+        found = list(ask_helpers([number], types=types, loud=loud))
     return [each.replace(lack=explained(each.lack)) if each.lack else each for each in found]
 
 

@@ -6,10 +6,12 @@ from bpfasm.btf.core import Step, resolve
 from bpfasm.btf.core_missing import renamed
 from bpfasm.errors import DecodeError
 from bpfasm.views.btf_types import Shown
+from bpfasm.views.documents import error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from bpfasm.btf.core import Sought
     from bpfasm.btf.read import Btf
@@ -48,6 +50,15 @@ def _guessed(types: Mapping[str, Btf], names: Mapping[str, Sought]) -> tuple[str
             if name:
                 return kernel, known, sought.replace(steps=(*way, Step(name)))
     return None
+
+
+def document(found: Mapping[str, Shown | DecodeError]) -> dict[str, Any]:
+    """Return what ``looked_up`` found as one document: each kernel's types and fields, or its error."""
+    rows = []
+    for kernel, shown in found.items():
+        told = error(shown) if isinstance(shown, DecodeError) else shown.document()
+        rows.append({"kernel": kernel} | {key: value for key, value in told.items() if key != "schema"})
+    return {"schema": "bpfasm/btf-kernels/1", "kernels": rows}
 
 
 def summary(found: Mapping[str, Shown | DecodeError]) -> str:

@@ -39,9 +39,9 @@ class Drawing(Value):
         return (edge.source, edge.target) in self.back
 
 
-def drawing(program: Assembled, graph: Graph) -> Drawing:
-    """Return what the blocks of a program say."""
-    texts = dict(_texts(program, graph))
+def drawing(program: Assembled, graph: Graph, *, by: str = "fd") -> Drawing:
+    """Return what the blocks of a program say; ``by`` is what the numbers of maps are, ``fd`` or ``id``."""
+    texts = {pc: text.replace("map[fd:", f"map[{by}:") for pc, text in _texts(program, graph)}
     last = ""
     rows = []
     for block in graph.blocks:

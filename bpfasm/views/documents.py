@@ -27,10 +27,18 @@ _PROG_TYPES = names(bpf, "bpf_prog_type")
 _SYMBOLS = {"map": "map", "variable": "global", "kernel function": "kfunc"}
 
 
-def programs(assembled: Iterable[Assembled], names: Sequence[Names] = ()) -> dict[str, Any]:
-    """Return what asm and disasm print with ``--json``; ``names`` are those of each program that is a dump."""
+def programs(
+    assembled: Iterable[Assembled], names: Sequence[Names] = (), problem: BpfasmError | None = None
+) -> dict[str, Any]:
+    """Return what asm and disasm print with ``--json``.
+
+    ``names`` are those of each program that is a dump; ``problem`` is what is wrong with the rest of the input.
+    """
     pairs = zip(assembled, names or repeat(None), strict=False)
-    return {"schema": "bpfasm/programs/1", "programs": [_program(*pair) for pair in pairs]}
+    document: dict[str, Any] = {"schema": "bpfasm/programs/1", "programs": [_program(*pair) for pair in pairs]}
+    if problem:
+        document["error"] = error(problem)["error"]
+    return document
 
 
 def _program(program: Assembled, names: Names | None) -> dict[str, Any]:

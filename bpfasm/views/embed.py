@@ -63,6 +63,7 @@ class _Module:
         self.object: Object = read_object(data, f"{name}.o")
         self.title = "".join(part.capitalize() for part in _identifier(name).split("_")) or "Object"
         self.title += "Object" if self.title in _TAKEN or iskeyword(self.title) else ""
+        self.title = self.title if self.title.isidentifier() else f"Object{self.title}"
         self.shown = _shown(f"{name}.o")
         elf = Elf(data)
         section = elf.section(".BTF")

@@ -64,7 +64,8 @@ def helper_rows(numbers: Iterable[int], found: Sequence[Helpers]) -> list[Docume
         elif withheld or untold:
             state, reason = UNKNOWN, (withheld or untold)[0].reason
         else:
-            state, reason = NO, "no program may call it"
+            asked = {each.label.partition("/")[0] for each in found}
+            state, reason = NO, f"no {f'{min(asked)} ' if len(asked) == 1 else ''}program may call it"
         rows.append(_helper(number, state, reason) | {"programs": callers})
     return rows
 
@@ -137,7 +138,8 @@ def _summary(group: str, rows: Sequence[Document]) -> Iterator[str]:
                 # A setting has a reason of its own, which is all that is to be said of it.
                 reasons.setdefault(row["reason"] or "", []).append(_name(row))
         for reason, names in reasons.items():
-            yield f"  {_STATES[state]:3} {' '.join(names)}: {reason}"
+            shown = "all of them" if 1 < len(names) == len(rows) else " ".join(names)
+            yield f"  {_STATES[state]:3} {shown}: {reason}"
 
 
 def _table(group: str, rows: Sequence[Document]) -> Iterator[str]:
@@ -167,7 +169,7 @@ def _callers(row: Document, everyone: Sequence[str]) -> str:
     more = " ".join(label for label in row["programs"] if "/" in label)
     others = [label for label in everyone if label not in plain]
     if not others:
-        words = "all"
+        words = "all" if len(everyone) > 1 else "".join(everyone)
     elif len(plain) > len(others):
         words = f"all but {' '.join(others)}"
     else:

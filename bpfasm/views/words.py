@@ -39,8 +39,8 @@ _ATOMICS = {
     "xor": "turn over the bits of {s} in", "xchg": "put {s} into",
 }  # fmt: skip
 _LOADS = {
-    "ld_map_fd": "the map of fd {imm}",
-    "ld_map_value": "the address of byte {imm2} in the value of the map of fd {imm}",
+    "ld_map_fd": "the map of {by} {imm}",
+    "ld_map_value": "the address of byte {imm2} in the value of the map of {by} {imm}",
     "ld_btf_id": "the address of the kernel's variable with BTF id {imm}",
     "ld_func": "the address of the function {target}",
     "ld_map_idx": "map {imm} of the fd array",
@@ -48,8 +48,11 @@ _LOADS = {
 }
 
 
-def words(insn: Insn, form: Form | None, pc: int = 0) -> str:
-    """Return what an instruction at slot ``pc`` does, and where it comes from, in one line."""
+def words(insn: Insn, form: Form | None, pc: int = 0, *, by: str = "fd") -> str:
+    """Return what an instruction at slot ``pc`` does, and where it comes from, in one line.
+
+    ``by`` is what the numbers of maps are: ``fd``, or ``id`` where the kernel tells of a program.
+    """
     if form is None:
         return f"no instruction: {why_none(insn)}"
     facts = [f"RFC 9669 group {form.group}" if form.group else "not in RFC 9669"]
@@ -59,10 +62,10 @@ def words(insn: Insn, form: Form | None, pc: int = 0) -> str:
         facts.append(f"only the kernel writes it, since {form.since}")
     else:
         facts.append(f"since Linux {form.since}" if form.since else "no kernel takes it")
-    return f"{meaning(insn, form, pc)} ({', '.join(facts)})"
+    return f"{meaning(insn, form, pc, by=by)} ({', '.join(facts)})"
 
 
-def meaning(insn: Insn, form: Form, pc: int = 0) -> str:
+def meaning(insn: Insn, form: Form, pc: int = 0, *, by: str = "fd") -> str:
     """Return what an instruction does, in words."""
     name, _, kind = form.name.partition("_")
     operation, bits = name.rstrip("0123456789"), name[len(name.rstrip("0123456789")) :]
@@ -77,7 +80,7 @@ def meaning(insn: Insn, form: Form, pc: int = 0) -> str:
         if not isinstance(insn.imm, int):
             return f"set {dst} to the address of {name_of(insn.imm)}, in two slots"
         target = f"at slot {pc + 1 + insn.imm}"
-        shown = _LOADS[form.name].format(imm=insn.imm, imm2=insn.imm2, target=target)
+        shown = _LOADS[form.name].format(imm=insn.imm, imm2=insn.imm2, target=target, by=by)
         return f"set {dst} to {shown}, in two slots"
     if form.kind == "packet":
         place = f"{insn.imm}" if "src" not in form.operands else f"{src} {_signed(insn.imm)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.bpftool import files
+from support.commands import document
 
 from bpfasm import lab
 from bpfasm.btf.core import measure, named, resolve
@@ -103,8 +104,21 @@ def test_a_field_is_looked_up_in_all_kernels():
     assert told[-1] == "task_struct.state: in 5.10; not in 6.1, 6.12, 7"
 
 
-def test_what_all_kernels_have_is_shown_for_each():
+def test_several_kernels_are_one_document():
     status, shown, told = show("list_head", "--on", "5.10,7", "--json")
-    assert (status, told) == (0, ["== the lab's kernel 5.10", "== the lab's kernel 7"])
-    documents = [json.loads(f"{{{part}") for part in f"\n{chr(10).join(shown)}".split("\n{")[1:]]
-    assert [each["types"][0]["size"] for each in documents] == [16, 16]
+    assert (status, told) == (0, [])
+    kernels = document("btf-kernels-1", "\n".join(shown))["kernels"]
+    assert [(each["kernel"], each["types"][0]["size"]) for each in kernels] == [("5.10", 16), ("7", 16)]
+    status, shown, told = show("task_struct.state", "--on", "5.10,6.1", "--json")
+    has, lacks = document("btf-kernels-1", "\n".join(shown))["kernels"]
+    assert (status, told, has["fields"][0]["load"], lacks["error"]["rule"]) == (1, [], 16, "btf-type")
+    status, shown, _ = show("list_head", "--on", "5.10", "--json")
+    assert (status, document("btf-type-1", "\n".join(shown))["types"][0]["size"]) == (0, 16)
+
+
+def test_several_kernels_are_one_file(tmp_path):
+    status, shown, _ = show("task_struct.on_cpu", "--on", "5.10,7", "--out", tmp_path / "told")
+    assert (status, shown) == (0, [])
+    lines = (tmp_path / "told").read_text().splitlines()
+    assert [lines[0], lines[2], lines[3]] == ["/* the lab's kernel 5.10 */", "", "/* the lab's kernel 7 */"]
+    assert [line.partition(":")[0] for line in (lines[1], lines[4])] == ["task_struct.on_cpu"] * 2

@@ -78,3 +78,24 @@ def test_bpftools_json_is_read(loaded):
     code = xlated(loaded.fd)
     assert hexdump.parse(done.stdout, "-") == code
     assert kernel.words(decode(code)[-1], form_of(decode(code)[-1])) == "(95) exit"
+
+
+def test_calls_of_its_own_functions_are_calls_in_every_view():
+    callee = Subprog("callee", [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    insns = [BPF_MOV64_IMM(R1, 0), BPF_CALL_REL(callee), BPF_EXIT_INSN()]
+    program = Program("caller", BPF_PROG_TYPE_SOCKET_FILTER, insns)
+    with load(program) as objects:
+        id = f"id:{objects[program].info().id}"
+        assert [line for line in disasm(id, "--to", "macro").splitlines() if line[0] != "#"][1] == "BPF_CALL_REL(1),"
+        assert "call the program's own function at slot 3" in disasm(id, "--words")
+        assert "called at 1" in disasm(id, "--cfg", "text")
+        assert "call subprog[callee]" in disasm(id, "--labels")
+        assert "BPF_RAW_INSN" not in disasm(id, "--to", "c")
+
+
+def test_a_name_that_the_kernel_has_cut_is_found_by_the_whole():
+    program = Program("a_name_of_21_letters_", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
+    with load(program):
+        for name in ("a_name_of_21_letters_", "a_name_of_21_le"):
+            assert disasm(f"name:{name}") == "0: (b7) r0 = 0\n1: (95) exit\n"
+        disasm("name:a_name_of_21_lx", status=2)

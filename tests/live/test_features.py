@@ -81,6 +81,47 @@ def test_documents_follow_their_schema():
         jsonschema.validate({"schema": "bpfasm/features/1", "kernels": [document(*words)]}, schema)
 
 
+def test_a_type_of_program_is_named_in_its_answers():
+    lines = features("--prog-type", "xdp").splitlines()
+    told = {words[1]: " ".join(words[3:]) for words in map(str.split, lines) if words[:1] in (["yes"], ["no"])}
+    assert told["xdp_adjust_head"] == "xdp"
+    assert told["skb_load_bytes"] == "no xdp program may call it"
+    # A helper that is named is one answer, and not the table of all.
+    assert features("--prog-type", "xdp", "helper/skb_load_bytes", status=1).splitlines()[2:] == [
+        "helper/skb_load_bytes  no  since 4.5",
+        "    no xdp program may call it",
+    ]
+
+
+@pytest.mark.lab
+def test_who_may_not_ask_is_told_nothing_that_is_false(python):
+    """Each answer that nobody in particular gets is root's, or that it cannot be told."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become nobody")
+    code = """
+        import json, sys
+        from support.privileges import become
+        from bpfasm.kernel import features
+        from bpfasm.syscall.probe.table import GROUPS
+
+        def states():
+            groups = [group for group in GROUPS if group != "machine"]  # that is about this process, too
+            found = {row.id: answer.state for group in groups for row, answer in features.survey(group)}
+            return found | {f"helper/{number}": answer.state for number, answer in features.some_program().items()}
+
+        root = states()
+        become(65534)
+        nobody = states()
+        print(json.dumps([root, nobody]))
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=600)
+    assert err == ""
+    root, nobody = json.loads(out)
+    assert {id: (root[id], state) for id, state in nobody.items() if state not in ("unknown", root[id])} == {}
+    assert list(nobody.values()).count("unknown") > 300
+
+
 @pytest.mark.lab
 def test_unprivileged_answers_say_what_is_lacking(python):
     """Nobody in particular is told what asking takes, and nothing fails."""

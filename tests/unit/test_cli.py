@@ -1,5 +1,6 @@
 """The command line without a kernel: asm, disasm, and every wrong input's two lines and status."""
 
+import os
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 from support.commands import ROOT, bpfasm, document, output
 
 from bpfasm import place
-from bpfasm.cli import chowncount
+from bpfasm.cli import VERBS, chowncount
 
 TWO_SLOTS = "b700000007000000\n9500000000000000\n"
 
@@ -104,6 +105,28 @@ def test_a_cut_slot_is_shown_and_said():
     assert done.stderr.decode().splitlines()[0] == ("error: -: 11 bytes are 1 slot of 8 and 3 bytes more [cut-slot]")
 
 
+def test_a_cut_slot_is_one_document():
+    done = bpfasm("disasm", "-", "--json", given=bytes.fromhex(TWO_SLOTS)[:11])
+    found = document("programs-1", done.stdout)
+    assert (done.returncode, done.stderr, found["error"]["rule"]) == (1, b"", "cut-slot")
+    assert [insn["text"] for insn in found["programs"][0]["insns"]] == ["(b7) r0 = 7"]
+    document("programs-1", bpfasm("disasm", "-", "--json", given=b"\xff\xfe\xfd").stdout)
+
+
+def test_classic_bpf_as_a_document():
+    (program,) = document("programs-1", output("disasm", "tests/data/only_ip.ddd", "--json"))["programs"]
+    assert (program["name"], program["insns"][-1]["text"]) == ("only_ip", "(95) exit")
+
+
+@pytest.mark.parametrize(
+    "name, title", [("1 x", "Object1X"), ("01-prog", "Object01Prog"), ("class", "Class"), ("a b", "AB")]
+)
+def test_an_embedded_objects_class_has_a_name_whatever_the_file_has(name, title):
+    text = output("embed", "examples/chowncount.py:percpu", "--name", name).decode()
+    compile(text, "module.py", "exec")
+    assert f"class {title}(Embedded):" in text
+
+
 PROGRAM = "from bpfasm.asm import *\np = Program('p', BPF_PROG_TYPE_XDP, [\n    {}\n    BPF_EXIT_INSN(),\n])\n"
 
 #: Files a user may give, with the status, the first line, and how the second begins.
@@ -188,6 +211,17 @@ def test_a_wrong_file_gives_two_lines(tmp_path, verb, case):
         (["asm", "nothing.hex"], "", 2, "error: nothing.hex: No such file or directory [input-file]"),
         (["asm"], "", 2, "error: the following arguments are required: INPUT [usage]"),
         (["disasm", "-", "--to", "elf"], "", 2, "error: argument --to: invalid choice: 'elf'"),
+        (["disasm", "-", "--cfg", "svg", "--words"], TWO_SLOTS, 2, "error: --cfg and --words do not go together"),
+        (["disasm", "-", "--cfg", "dot", "--to", "c"], TWO_SLOTS, 2, "error: --cfg and --to do not go together"),
+        (["disasm", "-", "--native", "--cfg", "text"], TWO_SLOTS, 2, "error: --native and --cfg do not go together"),
+        (["disasm", "-", "--to", "hex", "--words"], TWO_SLOTS, 2, "error: --to hex and --words do not go together"),
+        (["disasm", "-", "--to", "capstone", "--labels"], TWO_SLOTS, 2, "error: --to capstone and --labels do not"),
+        (["btf", "show", ""], "", 2, "error: '' names no type [usage]"),
+        (["btf", "show", "struct "], "", 2, "error: 'struct ' names no type [usage]"),
+        (["lab", "run", "--memory", "-5", "--", "true"], "", 2, "error: --memory: '-5' is no memory for a guest"),
+        (["lab", "shell", "--memory", "1.5g"], "", 2, "error: --memory: '1.5g' is no memory for a guest"),
+        (["asm", "-", "--bytes"], TWO_SLOTS, 2, "error: --to hex and --bytes do not go together"),
+        (["asm", "-", "--byteorder", "big"], TWO_SLOTS, 2, "error: --to hex and --byteorder do not go together"),
         (["assm", "-"], "", 2, "error: there is no verb 'assm' [no-verb]"),
         (["asm", "examples/chowncount.py"], "", 2, "error: examples/chowncount.py has 3 programs: seed, chowncount"),
         (["asm", "examples/chowncount.py:x"], "", 2, "error: examples/chowncount.py has no program x [input-name]"),
@@ -206,6 +240,52 @@ def test_an_error_as_json():
     done = bpfasm("asm", "-", "--json", given="b7")
     assert (done.returncode, done.stderr) == (1, b"")
     assert document("error-1", done.stdout)["error"]["rule"] == "cut-slot"
+
+
+@pytest.mark.parametrize("words", [["disasm", "-", "--cfg", "text"], ["asm", "-", "--to", "elf"], ["disasm", "x:y"]])
+def test_with_json_an_error_is_the_document(words):
+    done = bpfasm(*words, "--json", given=TWO_SLOTS)
+    assert (done.returncode, done.stderr) == (2, b"")
+    document("error-1", done.stdout)
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["disasm", "--help"], ["ref", "BPF_ANY"], ["x", "--json"]]
+)
+@pytest.mark.parametrize("buffered", [True, False])
+def test_a_full_disk_is_two_lines(words, buffered):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("there is no /dev/full")
+    environment = {"PYTHONPATH": str(ROOT)} | ({} if buffered else {"PYTHONUNBUFFERED": "1"})
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bpfasm", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.decode().splitlines()) == (
+        3,
+        [
+            "error: standard output takes no more: No space left on device [output]",
+            "make room, or write it elsewhere",
+        ],
+    )
+
+
+@pytest.mark.parametrize("columns", [60, 90, 200])
+def test_help_is_as_wide_as_the_terminal(columns):
+    for verb in set(VERBS) - {"lab"}:  # a list of verbs, in short lines
+        done = subprocess.run(
+            [sys.executable, "-m", "bpfasm", verb, "--help"],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT), "COLUMNS": str(columns)},
+            check=True,
+        )
+        told = [line for line in done.stdout.splitlines() if not line.startswith("  ")]
+        assert max(map(len, told)) <= min(columns, 112), verb
 
 
 def test_a_closed_pipe_is_silent():
@@ -228,9 +308,24 @@ def test_help_begins_with_two_examples(words):
     assert all("bpfasm" in example for example in examples)
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "", "0s", "1e999"])
+def test_a_time_that_is_none_is_said(text):
+    done = bpfasm("chowncount", f"--timeout={text}")
+    assert (done.returncode, done.stderr.decode().splitlines()) == (
+        2,
+        [f"error: --timeout: {text!r} is no time [usage]", "write seconds (2.5) or a unit: 500ms, 30s, 2m"],
+    )
+
+
 @pytest.mark.parametrize(
     "words, seconds",
-    [([], 10), (["--calls", "5"], 0), (["--calls", "5", "--timeout", "3"], 3), (["--timeout", "0"], 0)],
+    [
+        ([], 10),
+        (["--timeout", "2m"], 120),
+        (["--calls", "5"], 0),
+        (["--calls", "5", "--timeout", "3"], 3),
+        (["--timeout", "0"], 0),
+    ],
 )
 def test_calls_that_were_asked_for_are_made_however_long_they_take(monkeypatch, words, seconds):
     monkeypatch.setattr(place, "run", lambda words, on, needs, here: here())

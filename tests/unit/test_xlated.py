@@ -8,7 +8,7 @@ if sys.platform != "linux":
     pytest.skip("Linux", allow_module_level=True)
 
 from bpfasm.asm import *
-from bpfasm.asm.syntax.xlated import Names, own_functions, text
+from bpfasm.asm.syntax.xlated import Names, as_written, own_functions, text
 from bpfasm.isa.insn import decode, slots
 from bpfasm.isa.match import form_of
 from bpfasm.syscall.kallsyms import Kallsyms
@@ -55,6 +55,21 @@ def test_where_functions_start():
         *[BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()] * 2,
     ]
     assert own_functions(slots(code)) == [0, 4, 6]
+
+
+def test_calls_as_a_program_has_them():
+    code = (
+        "8500000000 1f0300  8510050001000000  8520000016e9feff  85000000905b0000  e5100500 10270000  9500000000000000"
+    )
+    written = list(as_written(decode(bytes.fromhex(code)), NAMES))
+    assert written == [
+        BPF_EMIT_CALL(BPF_FUNC_ktime_get_ns),
+        BPF_CALL_REL(5),
+        BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, -71402),
+        BPF_EMIT_CALL(23440),  # no helper: what the kernel put in
+        BPF_CALL_REL(5),
+        BPF_EXIT_INSN(),
+    ]
 
 
 SYMBOLS = b"""\

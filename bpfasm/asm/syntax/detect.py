@@ -26,9 +26,10 @@ READ = ("kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
 #: One instruction in each.
 _EACH = "the kernel and LLVM write r1 = 5, uBPF mov %r1, 5, C BPF_MOV64_IMM(BPF_REG_1, 5); hex has 16 digits a slot"
 
-_OPCODE = re.compile(r"^\s*(?:\d+:)?\s*\([0-9a-f]{2}\) ", re.M)
-_C = re.compile(r"\bstruct\s+(?:bpf_insn|sock_filter)\b|^\s*#\s*(?:include|define)\b|\.insns\s*=", re.M)
-_MACRO = re.compile(r"^\s*(?:\d+:\s*)?_{0,2}BPF_\w+\s*\(", re.M)
+# Blanks that begin a line are never its end: \s would go over the empty lines below again at each of them.
+_OPCODE = re.compile(r"^[ \t]*(?:\d+:)?[ \t]*\([0-9a-f]{2}\) ", re.M)
+_C = re.compile(r"\bstruct\s+(?:bpf_insn|sock_filter)\b|^[ \t]*#[ \t]*(?:include|define)\b|\.insns\s*=", re.M)
+_MACRO = re.compile(r"^[ \t]*(?:\d+:[ \t]*)?_{0,2}BPF_\w+\s*\(", re.M)
 
 
 class Text(Value):

@@ -612,8 +612,15 @@ class _Match:
         number = _NUMBER_OF_HELPER.get(token.text)
         if token.text == "unknown" and self._token(at + 1).text == "#":
             return self._number(at + 2, "helper", IMM_AT, IMM)
-        if self._token(at + 1).text == "#" and self._token(at + 2).kind == "number":
-            given = int(self._token(at + 2).text[:12], 0)
+        minus = self._token(at + 2).text == "-"
+        if self._token(at + 1).text == "#" and self._token(at + 2 + minus).kind == "number":
+            given = int(self._token(at + 2 + minus).text[:12], 0) * (-1 if minus else 1)
+            if given not in HELPERS and self.opcode is not None:
+                # A translated program's: the number is how far an address is, and the name may be one that we know.
+                if number is None:
+                    return self._number(at + 2, "helper", IMM_AT, IMM)
+                self.result.fields[IMM_AT] = number
+                return at + 3 + minus
             if given != number:
                 do = f"helper {given} is {HELPERS.get(given, 'not known')}; a kernel function is kernel-function#ID"
                 raise Miss(at, f"{token.text} is not the name of helper {given}", "text-helper", do)

@@ -203,6 +203,18 @@ def _json(text: str, file: str) -> bytes:
         _refuse(file, 1, "this JSON has no opcodes of a program", "bpftool -j prog dump xlated id N opcodes")
 
 
+def disassembled(text: str) -> str:
+    """Return bpftool's JSON of a program without opcodes as its instructions' text; any other text as it is."""
+    if text.lstrip()[:1] != "[" or '"disasm"' not in text:
+        return text
+    import json
+
+    try:
+        return "\n".join(row["disasm"] for row in json.loads(text) if "disasm" in row)
+    except (ValueError, TypeError, RecursionError):
+        return text
+
+
 def _opcodes(row: dict[str, Any]) -> bytes:
     registers = int(row["src_reg"], 16) << 4 | int(row["dst_reg"], 16)
     rest = [int(byte, 16) for byte in (*row["off"], *row["imm"])]

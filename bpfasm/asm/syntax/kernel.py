@@ -46,10 +46,14 @@ def _raw(insn: Insn) -> str:
 
 
 def _aliases(form: Form) -> tuple[str, ...]:
-    """Return other texts of a form: by name, and those of older kernels."""
+    """Return other texts of a form: by name, and by id, as in a translated program."""
     named = {
-        "ld_map_fd": ("r{dst} = map[{map_name}]",),
-        "ld_map_value": ("r{dst} = map[{map_name}][0]+{value_off}", "r{dst} = var[{variable}]+{value_off}"),
+        "ld_map_fd": ("r{dst} = map[{map_name}]", "r{dst} = map[id:{map}]"),
+        "ld_map_value": (
+            "r{dst} = map[{map_name}][0]+{value_off}",
+            "r{dst} = var[{variable}]+{value_off}",
+            "r{dst} = map[id:{map}][0]+{value_off}",
+        ),
         "call_rel": ("call subprog[{callee}]", "call {label}"),
     }
     return named.get(form.name, ())

@@ -16,7 +16,7 @@ from bpfasm.asm.syntax import kernel, llvm, ubpf
 from bpfasm.asm.syntax.grammar import Names, cut, numbers_in, refuse
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import Insn, decode, encode
-from bpfasm.uapi import bpf
+from bpfasm.uapi import bpf, bpf_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +30,18 @@ if TYPE_CHECKING:
 DIALECTS = {"kernel": kernel.DIALECT, "llvm": llvm.DIALECT, "ubpf": ubpf.DIALECT}
 
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*)\s*:(?!:)\s*")
-_LABELS = re.compile(r"^\s*(?:\d+:\s*)?(?:<)?([A-Za-z_.$][\w.$]*)(?:>)?\s*:(?!:)", re.M)
+# Blanks that begin a line are never its end: \s would go over the empty lines below again at each of them.
+_LABELS = re.compile(r"^[ \t]*(?:\d+:[ \t]*)?(?:<)?([A-Za-z_.$][\w.$]*)(?:>)?[ \t]*:(?!:)", re.M)
 _SLOT = re.compile(r"\s*(\d{1,9}):\s*")
 #: ``b7 00 00 00 00 00 00 00`` of objdump, ``b700000000000000`` of --bytes.
 _BYTES = re.compile(r"((?:[0-9a-f]{2}\s){8}(?:(?:[0-9a-f]{2}\s){8})?|(?:[0-9a-f]{16}){1,2}(?=\s))\s*(?=\S)")
 _QUOTED = re.compile(r'\s*"(.*)"\s*;?\s*(?:\\)?\s*$')
 #: What objdump prints around instructions.
-_OBJDUMP = re.compile(r"\s*(?:\S+:\s+file format |Disassembly of section |[0-9a-f]{16} <)")
+_OBJDUMP = re.compile(r"\s*(?:\S+:\s+file format |Disassembly of section |[0-9a-f]{16} <|[0-9a-f]{16}:\s+R_BPF_)")
+#: What objdump -l and -S print, behind instructions with their slots.
+_LISTED = re.compile(r"^[ \t]*\d+:\s", re.M)
+#: The name of the function that begins there: ``0000000000000000 <f>:``.
+_FUNCTION = re.compile(r"[0-9a-f]{16} <([A-Za-z_][\w.$]*)>:")
 #: Directives of an assembler that put nothing into the text.
 _DIRECTIVE = re.compile(r"\s*\.(?:text|section|globl|global|type|size|p2align|align|file|loc|cfi_\w+|addrsig\w*)\b")
 #: What the verifier prints between instructions.
@@ -48,7 +53,9 @@ _LOG = re.compile(
 
 #: What only a log has, and where; to look for the first takes next to no time.
 _LOG_SIGNS = ("processed ", "R", "func#")
-_IN_LOG = re.compile(r"^\s*processed \d+ insns|^\s*(?:\d+: )?R\d+[=_]|^func#\d", re.M)
+_IN_LOG = re.compile(r"^[ \t]*processed \d+ insns|^[ \t]*(?:\d+: )?R\d+[=_]|^func#\d", re.M)
+
+_CALL = bpf_common.BPF_JMP | bpf.BPF_CALL
 
 #: The most lines of a program: the kernel takes a million instructions.
 MAX_LINES = 4_000_000
@@ -59,14 +66,15 @@ CHUNK = 256
 
 #: GNU C around inline assembly: ``asm volatile ("``, and what follows its last string.
 _INLINE = re.compile(
-    r'^\s*(?:__)?asm(?:__)?\s*(?:(?:__)?volatile(?:__)?|goto)?\s*\(|^\s*(?:"\s*)?:.*$|^\s*"?\s*\)\s*;', re.M
+    r'^[ \t]*(?:__)?asm(?:__)?\s*(?:(?:__)?volatile(?:__)?|goto)?\s*\(|^[ \t]*(?:"[ \t]*)?:.*$|^[ \t]*"?[ \t]*\)\s*;',
+    re.M,
 )
 
 
 def _inline(text: str) -> str:
     """Return the text of inline assembly, a line a line: the names of its operands are those of helpers and maps."""
     text = re.sub(r"%\[(\w+)\]", r"\1", _INLINE.sub("", text)).replace("%=", "")
-    return re.sub(r'\\$|^\s*"|"\s*$', "", re.sub(r"\\[nt]", " ", text), flags=re.M)
+    return re.sub(r'\\$|^[ \t]*"|"[ \t]*$', "", re.sub(r"\\[nt]", " ", text), flags=re.M)
 
 
 class _Reader:
@@ -74,9 +82,10 @@ class _Reader:
 
     def __init__(self, text: str, file: str, dialect: Dialect, objects: Mapping[str, Any] | None) -> None:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
-        if dialect.name == "llvm" and "asm" in text and re.search(r"^\s*(?:__)?asm(?:__)?\b", text, re.M):
+        if dialect.name == "llvm" and "asm" in text and re.search(r"^[ \t]*(?:__)?asm(?:__)?\b", text, re.M):
             text = _inline(text)
         self.lines = text.split("\n")
+        self.listed = dialect.name == "llvm" and bool(_LISTED.search(text))
         self.log = any(sign in text for sign in _LOG_SIGNS) and bool(_IN_LOG.search(text))
         self.names = Names(frozenset(_LABELS.findall(text) if ":" in text else ()), objects)
         self.local: dict[str, Shape] = {}
@@ -128,6 +137,8 @@ class _Reader:
 
     def _uncommented(self, line: str) -> str:
         """Return a line without its comment; what is nothing else may name the next program."""
+        if self.listed and line.lstrip().startswith(";"):
+            return ""  # objdump's line of source
         for mark in ("//",) if self.dialect.name == "llvm" else ("//", ";"):
             if mark in line:
                 line, _, rest = line.partition(mark)
@@ -150,8 +161,14 @@ class _Reader:
         if quoted and "BPF_" not in line:
             line = quoted[1].replace("\\n", "").replace("\\t", " ")
         line = line.rstrip().removesuffix("\\")
-        if not line.strip() or _OBJDUMP.match(line):
+        if match := _FUNCTION.match(line):
+            self.title = match[1]
+            if not self.items:
+                self.programs[-1] = (self.title, self.items)
+        if not line.strip() or match or _OBJDUMP.match(line):
             return
+        if self.dialect.name == "kernel" and line.endswith("):") and line[0].isalpha():
+            return  # bpftool, before a function: int f(struct xdp_md * ctx):
         statements = line.split(";") if self.dialect.name == "llvm" else [line]
         column = 0
         for statement in statements:
@@ -188,7 +205,13 @@ class _Reader:
         insns = found if isinstance(found, list) else [found]
         if given and isinstance(insns[0].imm, int) and isinstance(insns[0].off, int) and encode(insns) != given:
             (said,) = decode(given) if len(decode(given)) == 1 else [None]
-            if said is None or self.dialect.text(said, None) != self.dialect.text(insns[0], None):
+            if (
+                said
+                and said.code == _CALL
+                and said.replace(src_reg=0) == insns[0].replace(src_reg=0, where=said.where)
+            ):
+                insns = [said.replace(where=where)]  # whose function it is, LLVM's text does not say
+            elif said is None or self.dialect.text(said, None) != self.dialect.text(insns[0], None):
                 refuse(
                     line, where, 0, f"the bytes {given.hex()} are not those of the text beside them",
                     f"the text is {encode(insns).hex()}; leave one of the two out", "text-bytes",

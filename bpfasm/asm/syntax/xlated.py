@@ -15,12 +15,16 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bpfasm.isa.form import Form
     from bpfasm.isa.insn import Insn
 
 _CALLS = (bpf_common.BPF_JMP | bpf.BPF_CALL, bpf_common.BPF_JMP | BPF_CALL_ARGS)
+
+
+#: Helpers by name.
+_NUMBERS: dict[str | None, int] = {name: number for number, name in HELPERS.items()}
 
 
 class Names(Value):
@@ -59,6 +63,20 @@ def _callee(src: int, off: int, imm: int, pc: int, names: Names) -> str:
     if not name and src == 0 and imm in HELPERS and imm:
         name = HELPERS[imm]  # not translated: bpf_tail_call
     return f"{name or ('kernel-function' if src else 'unknown')}#{imm}"
+
+
+def as_written(insns: Iterable[Insn], names: Names) -> Iterator[Insn]:
+    """Yield a translated program's instructions with calls as a program has them: by distance, helpers by number.
+
+    A call of what is no helper, and what the kernel put in, stay as they are.
+    """
+    for insn in insns:
+        if insn.code in _CALLS and insn.src_reg == bpf.BPF_PSEUDO_CALL:
+            yield insn.replace(code=_CALLS[0], off=0, imm=insn.off)
+        elif insn.code == _CALLS[0] and insn.src_reg == 0 and (name := names.calls.get(insn.imm)) in _NUMBERS:
+            yield insn.replace(imm=_NUMBERS[name])
+        else:
+            yield insn
 
 
 def own_functions(insns: Iterable[tuple[int, Insn]]) -> list[int]:

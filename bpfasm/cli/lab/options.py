@@ -6,7 +6,7 @@ from bpfasm import place
 from bpfasm.cli import report
 from bpfasm.cli.lab import FAILED
 from bpfasm.cli.options import Parser, seconds
-from bpfasm.errors import LabError
+from bpfasm.errors import LabError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def parse(
         "--module", action="append", default=[], metavar="NAME", help="have this kernel module, beside the usual ones"
     )
     parser.add_argument("--fresh", action="store_true", help="boot the kernel; do not go on from a snapshot")
-    parser.add_argument("--memory", type=int, default=1024, metavar="MIB", help="the guest's memory (default: 1024)")
+    parser.add_argument(
+        "--memory", type=_mebibytes, default=1024, metavar="MIB", help="the guest's memory (default: 1024)"
+    )
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="the command and its words, after --")
     # What stands after the first -- is the command's, whatever it looks like.
     split = words.index("--") if "--" in words else len(words)
@@ -56,6 +58,21 @@ def parse(
     if arguments.timeout is not None:
         arguments.timeout = seconds(arguments.timeout)
     return arguments, arguments.command + words[split + 1 :]
+
+
+#: With less, a guest has no room for its files, and says nothing at all.
+_LEAST_MIB = 128
+
+
+def _mebibytes(text: str) -> int:
+    """Return a guest's memory. Raises UsageError for what is no number, or too little."""
+    if not text.isdecimal() or int(text[:9]) < _LEAST_MIB:
+        raise UsageError(
+            f"--memory: {text!r} is no memory for a guest",
+            f"write a number of MiB, {_LEAST_MIB} or more",
+            rule="usage",
+        )
+    return int(text)
 
 
 def each(arguments: Namespace, do: Callable[[str], int]) -> int:

@@ -19,6 +19,10 @@ SELECTORS = {
 }
 
 
+#: The kernel keeps so many characters of a name.
+_KEPT = 15
+
+
 class Opened(Owned):
     """An object that is in the kernel already, by an fd of ours; ``kind`` is prog, map, link or btf."""
 
@@ -75,13 +79,15 @@ def _is(kind: str, fd: int, how: str, what: str) -> bool:
     if how == "tag":
         return bool(about["tag"].hex() == what.lower())
     name = ids.text(about["name"])
-    # The kernel keeps 15 characters of a name; a program's types may have it whole.
-    if kind == "prog" and name and what.startswith(name) and len(name) == 15:
-        from bpfasm.kernel.programs.dump import full_name
-        from bpfasm.kernel.programs.info import prog_info
+    if len(name) < _KEPT or not what.startswith(name):
+        return name == what
+    if kind != "prog":
+        return True
+    from bpfasm.kernel.programs.dump import full_name
+    from bpfasm.kernel.programs.info import prog_info
 
-        return what in (name, full_name(prog_info(fd)))
-    return name == what
+    # A program's types may have its name whole.
+    return what == name or full_name(prog_info(fd)) in (name, what)
 
 
 def _none(kind: str, how: str, what: str) -> InputError:

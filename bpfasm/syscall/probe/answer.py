@@ -83,6 +83,12 @@ def judge(tried: Tried, *, there: tuple[int, ...] = (), absent: tuple[int, ...] 
     return denied(tried) if tried.not_permitted else unknown(f"the kernel says {name_of(tried.errno)}", tried.words)
 
 
+def refused(error: OSError, *, absent: tuple[int, ...] = (), reason: str = "") -> Answer:
+    """Return what it proves that a call of bpf(2) failed which a probe needs before it can ask."""
+    call = str(error.strerror).partition(":")[0]
+    return judge(Tried(call, error.errno or 0), absent=absent, reason=reason)
+
+
 def denied(tried: Tried) -> Answer:
     """Return that this process may not ask."""
     return unknown("not permitted", tried.words, tried.errno)

@@ -11,7 +11,7 @@ from bpfasm.btf.write import Writer
 from bpfasm.isa.operands import R0
 from bpfasm.syscall import bpf as call
 from bpfasm.syscall.libc import buffer
-from bpfasm.syscall.probe.answer import Answer, judge, no, unknown, yes
+from bpfasm.syscall.probe.answer import Answer, judge, no, refused, unknown, yes
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.trying import Fd, attempt, load
 from bpfasm.syscall.probe.vmlinux import PATH, vmlinux
@@ -152,7 +152,7 @@ def _with_types(linkage: int, more: dict[str, Any]) -> Answer:
         # Whatever the program's first function says, it is global.
         types = loaded(PROTO, function(btf.BTF_FUNC_GLOBAL), function(linkage))
     except OSError as error:
-        return no("the kernel does not take the BTF of a function", f"BPF_BTF_LOAD: {error.strerror}")
+        return refused(error, absent=(EINVAL,), reason="the kernel does not take the BTF of a function")
     with types:
         functions = buffer(b"".join(pack("=2I", start, id) for start, id in zip(_STARTS, (3, 4), strict=True)))
         fields: dict[str, Any] = {

@@ -31,7 +31,7 @@ from bpfasm.isa.operands import BPF_ADD, BPF_B, BPF_DIV, BPF_DW, BPF_JEQ, BPF_JL
 from bpfasm.isa.table import FORMS
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import buffer
-from bpfasm.syscall.probe.answer import Answer, Tried, every, judge
+from bpfasm.syscall.probe.answer import Answer, every, judge, refused
 from bpfasm.syscall.probe.feature import Feature
 from bpfasm.syscall.probe.trying import load, map_of
 from bpfasm.uapi import bpf
@@ -62,9 +62,7 @@ def _with(make: Callable[[], Fd], use: Callable[[int], Answer]) -> Answer:
     try:
         table = make()
     except OSError as error:
-        return judge(
-            Tried("BPF_MAP_CREATE", error.errno or 0), absent=(EINVAL, E2BIG), reason="there is no map for it"
-        )
+        return refused(error, absent=(EINVAL, E2BIG), reason="there is no map for it")
     with table:
         return use(table.number)
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 from bpfasm.syscall.probe import maps
-from bpfasm.syscall.probe.answer import Answer, Tried, judge, no, unknown, yes
+from bpfasm.syscall.probe.answer import Answer, judge, no, refused, unknown, yes
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.programs import (
     FENTRY,
@@ -49,8 +49,7 @@ def with_program(minimal: Minimal, use: Callable[[int], Answer]) -> Answer:
     try:
         loaded = program(minimal.insns, minimal.type, **fields)
     except OSError as error:
-        refused = Tried("BPF_PROG_LOAD", error.errno or 0)
-        return judge(refused, absent=(EINVAL,), reason="the kernel loads no program for it")
+        return refused(error, absent=(EINVAL,), reason="the kernel loads no program for it")
     with loaded:
         return use(loaded.number)
 

@@ -10,7 +10,7 @@ from bpfasm.asm.map_types import all_types
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 from bpfasm.syscall.probe import btf as types
-from bpfasm.syscall.probe.answer import Answer, denied, judge, no, unknown, yes
+from bpfasm.syscall.probe.answer import Answer, denied, judge, no, refused, unknown, yes
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.trying import COMMANDS, attempt, create, map_of
 from bpfasm.uapi import bpf, names
@@ -218,7 +218,7 @@ def _larger_inner() -> Answer:
     try:
         model = map_of(bpf.BPF_MAP_TYPE_ARRAY, **small)
     except OSError as error:
-        return no("the kernel does not know BPF_F_INNER_MAP", f"BPF_MAP_CREATE: {error.strerror}")
+        return refused(error, absent=(EINVAL,), reason="the kernel does not know BPF_F_INNER_MAP")
     with model:
         return on_a_map(
             bpf.BPF_MAP_TYPE_ARRAY_OF_MAPS, use, (EINVAL,), "BPF_MAP_UPDATE_ELEM", inner_map_fd=model.number

@@ -9,7 +9,7 @@ from bpfasm.asm.macros import BPF_EXIT_INSN, BPF_MOV64_IMM
 from bpfasm.asm.prog_types import TYPES
 from bpfasm.isa.operands import R0
 from bpfasm.syscall.libc import ENOTSUPP
-from bpfasm.syscall.probe.answer import Answer, Tried, judge, no, unknown, yes
+from bpfasm.syscall.probe.answer import Answer, Tried, judge, no, refused, unknown, yes
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.trying import command, load, program
 from bpfasm.syscall.probe.vmlinux import vmlinux
@@ -196,7 +196,7 @@ def test_run(type: int) -> Answer:
     try:
         loaded = program(minimal.insns, type, **fields)
     except OSError as error:
-        return judge(Tried("BPF_PROG_LOAD", error.errno or 0), absent=(EINVAL,), reason="the kernel has no such type")
+        return refused(error, absent=(EINVAL,), reason="the kernel has no such type")
     with loaded:
         tried = command(bpf.BPF_PROG_TEST_RUN, {"test.prog_fd": loaded.number}, minimal.label)
     return judge(tried, there=(EINVAL,), absent=(ENOTSUPP, EOPNOTSUPP), reason="such programs have no test run")

@@ -220,6 +220,8 @@ def _log_size() -> Answer:
         tried = Tried("BPF_PROG_LOAD (a log, and no buffer)", error.errno or 0)
         if error.log_true_size:
             return yes(f"{tried.words}, and a log of {error.log_true_size} bytes")
+        if tried.not_permitted:
+            return denied(tried)
         return no("the kernel does not say how long the log is", tried.words)
     return unknown("a program of zeros was loaded")
 
