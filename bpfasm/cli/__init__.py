@@ -17,6 +17,7 @@ from bpfasm.errors import (
     UsageError,
     VerifierError,
 )
+from bpfasm.syscall.files import check_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     _open_streams()
     try:
-        return _verb(words)
+        return _run(words)
     except BpfasmError as error:
         report(error, as_json="--json" in words)
         return next(status for kind, status in STATUS if isinstance(error, kind))
@@ -73,6 +74,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of a pipe went away: say nothing, and let nothing be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return _verb(words)
+    except BpfasmError:
+        raise
+    except OSError as error:
+        check_files(error.errno, error.filename or "opening a file")  # of a module, or any other
+        raise
 
 
 def _open_streams() -> None:

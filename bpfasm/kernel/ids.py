@@ -8,6 +8,7 @@ from errno import E2BIG, ENOENT, EPERM
 from bpfasm.errors import FeatureMissing, InputError, KernelError
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as uapi
 
@@ -120,6 +121,7 @@ def btf_name(fd: int) -> str:
 
 
 def _refused(number: int, doing: str) -> FeatureMissing | KernelError:
+    check_files(number, doing)
     from bpfasm.kernel.privilege import not_permitted
 
     if number == EPERM:

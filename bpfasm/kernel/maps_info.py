@@ -14,6 +14,7 @@ from bpfasm.kernel.maps_create import entries_of
 from bpfasm.kernel.privilege import not_permitted
 from bpfasm.kernel.words import errno_name, map_type
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 from bpfasm.uapi import bpf as uapi
 
 TYPE_CHECKING = False
@@ -111,6 +112,7 @@ def open_id(id: int) -> int:
         return bpf.get_fd_by_id("map", id)
     except OSError as error:
         number = error.errno or 0
+    check_files(number, f"opening the map with id {id}")
     if number == EPERM:
         raise not_permitted(f"opening the map with id {id}", ("CAP_SYS_ADMIN",))
     what = f"no map has the id {id}" if number in (ENOENT, EINVAL) else f"map {id}: {errno_name(number)}"

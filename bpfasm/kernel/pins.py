@@ -10,6 +10,7 @@ from bpfasm.kernel.maps_info import check, map_info
 from bpfasm.kernel.privilege import not_permitted
 from bpfasm.kernel.words import errno_name
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def open_pin(path: str, flags: int = 0) -> int:
         return bpf.obj_get(path, flags)
     except OSError as error:
         number = error.errno or 0
+    check_files(number, f"opening {path}")
     if number in (ENOENT, ENOTDIR):
         _check_place(path)
         what, do = f"nothing is pinned at {path}", f"see what is: ls {os.path.dirname(path) or '.'}"

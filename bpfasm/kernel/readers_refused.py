@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EMFILE, ENODEV, ENOMEM, EPERM
+from errno import EACCES, ENODEV, ENOMEM, EPERM
 
 from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
 from bpfasm.kernel.privilege import event_not_permitted
@@ -36,8 +36,8 @@ def not_mapped(spec: MapSpec, number: int) -> KernelError:
     do = ""
     if number == EPERM:
         do = "what a process may lock in memory is limited: read with fewer pages, or raise it (ulimit -l unlimited)"
-    elif number in (ENOMEM, EMFILE):
-        do = "free memory, close files, or use a smaller buffer"
+    elif number == ENOMEM:
+        do = "free memory, or use a smaller buffer"
     return KernelError(
         number, f"the memory of {spec.name} was not mapped: {errno_name(number)}", do, rule="reader-memory"
     )
@@ -99,11 +99,10 @@ def not_opened(spec: MapSpec, cpu: int, number: int) -> BpfasmError:
     """Say why a perf event was not opened."""
     if number in (EACCES, EPERM):
         return event_not_permitted(f"opening a perf buffer for {spec.name}", errno_name(number))
-    do = "close files, or read fewer CPUs (cpus=...)" if number == EMFILE else "see which CPUs are online: lscpu"
     return KernelError(
         number,
         f"the perf buffer of CPU {cpu} for {spec.name} was not opened: {errno_name(number)}",
-        do,
+        "see which CPUs are online: lscpu",
         rule="perf-open",
     )
 

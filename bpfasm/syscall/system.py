@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bpfasm.syscall.files import check_files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +19,8 @@ def read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
@@ -26,7 +29,8 @@ def read_start(path: str, size: int) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(size)
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
@@ -35,7 +39,8 @@ def read_bytes(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
