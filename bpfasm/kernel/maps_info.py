@@ -41,7 +41,9 @@ def map_info(fd: int) -> dict[str, Any]:
             source=outside(),
             rule="not-a-map",
         )
-    return bpf.obj_get_info_by_fd(fd, uapi.struct_bpf_map_info, uapi.sizeof_struct_bpf_map_info)
+    from bpfasm.kernel import ids
+
+    return ids.info("map", fd)
 
 
 def spec_of(fd: int, spec: MapSpec | None = None) -> MapSpec:

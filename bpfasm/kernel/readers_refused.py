@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import EACCES, ENODEV, ENOMEM, EPERM
 
 from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
+from bpfasm.kernel.no_memory import more_memory
 from bpfasm.kernel.privilege import event_not_permitted
 from bpfasm.kernel.words import errno_name, map_type
 
@@ -37,7 +38,7 @@ def not_mapped(spec: MapSpec, number: int) -> KernelError:
     if number == EPERM:
         do = "what a process may lock in memory is limited: read with fewer pages, or raise it (ulimit -l unlimited)"
     elif number == ENOMEM:
-        do = "free memory, or use a smaller buffer"
+        do = more_memory("use a smaller buffer, or let this process have more memory (ulimit -v)")
     return KernelError(
         number, f"the memory of {spec.name} was not mapped: {errno_name(number)}", do, rule="reader-memory"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EOPNOTSUPP, EPERM
 
 from bpfasm.asm.linker import link
 from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import BpfasmError, FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel.privilege import UNPRIVILEGED_TYPES, lacking, needs_of_program, not_permitted, unprivileged
+from bpfasm.kernel.no_memory import more_memory
+from bpfasm.kernel.privilege import UNPRIVILEGED_TYPES, barred, lacking, needs_of_program, unprivileged
 from bpfasm.kernel.verdict import verify
 from bpfasm.kernel.words import IN_THE_LAB, errno_name, prog_type
 from bpfasm.syscall import bpf, system
@@ -124,12 +125,14 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     kind, slots = prog_type(program.type), fields["insn_cnt"]
     what = f"{program.name} was not loaded"
     needs = needs_of_program(program.type)
-    if number == EPERM or (number == ENOSYS and system.seccomp()):
-        doing = f"loading {program.name} ({kind})"
-        if program.type in UNPRIVILEGED_TYPES and lacking(needs) and system.unprivileged_bpf_disabled():
-            return unprivileged(doing)
-        page = os.sysconf("SC_PAGESIZE")
-        return not_permitted(doing, needs, errno_name(number), memory=-(-8 * slots // page) * page)
+    doing = f"loading {program.name} ({kind})"
+    closed = program.type in UNPRIVILEGED_TYPES and system.unprivileged_bpf_disabled()
+    if number == EPERM and closed and lacking(needs):
+        return unprivileged(doing)
+    page = os.sysconf("SC_PAGESIZE")
+    lack = barred(doing, number, needs, memory=-(-8 * slots // page) * page)
+    if lack is not None:
+        return lack
     if number == E2BIG:
         most = MOST_SLOTS_UNPRIVILEGED if lacking(("CAP_BPF",)) else MOST_SLOTS
         if not slots:
@@ -158,7 +161,7 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
             "stop the timer or profiler that sends them while the program is loaded",
         ),
         EBADF: ("it refers to a map or program that is not open", "load the maps it uses with it: load(program)"),
-        ENOMEM: ("the kernel has no memory for it", "free some, or make the program smaller"),
+        ENOMEM: ("the kernel has no memory for it", more_memory("make the program smaller")),
         ENOTSUPP: ("the kernel does not support what it does (ENOTSUPP), and does not say what", IN_THE_LAB),
     }
     words, do = sentences.get(
