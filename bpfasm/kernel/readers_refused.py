@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from errno import EACCES, ENODEV, ENOMEM, EPERM
 
 from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
@@ -32,16 +33,21 @@ def in_use(spec: MapSpec) -> AssemblyError:
     )
 
 
-def not_mapped(spec: MapSpec, number: int) -> KernelError:
-    """Say why the memory of a ring was not mapped."""
-    do = ""
-    if number == EPERM:
+def not_mapped(spec: MapSpec, number: int, fd: int | None = None) -> KernelError:
+    """Say why the memory of a ring was not mapped; ``fd`` is that of its map, which may not be for writing."""
+    from bpfasm.kernel.maps_info import access_of, frozen
+
+    why, do = errno_name(number), "dmesg may tell more"
+    if fd is not None and access_of(fd) != os.O_RDWR:
+        why = "it was opened with BPF_F_RDONLY or BPF_F_WRONLY, and is read and written"
+        do = "open it without the flag"
+    elif fd is not None and frozen(fd):
+        why, do = "it is frozen, and who reads a ring writes how far", "do not freeze it"
+    elif number == EPERM:
         do = "what a process may lock in memory is limited: read with fewer pages, or raise it (ulimit -l unlimited)"
     elif number == ENOMEM:
         do = more_memory("use a smaller buffer, or let this process have more memory (ulimit -v)")
-    return KernelError(
-        number, f"the memory of {spec.name} was not mapped: {errno_name(number)}", do, rule="reader-memory"
-    )
+    return KernelError(number, f"the memory of {spec.name} was not mapped: {why}", do, rule="reader-memory")
 
 
 def no_barrier(number: int) -> FeatureMissing:
