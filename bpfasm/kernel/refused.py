@@ -60,8 +60,7 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     said = "; ".join(end.error) or f"{errno_name(verdict.errno)} (its log was cut off)"
     at = "" if pc is None else f", at slot {pc}{f': {end.insn}' if end.insn else ''}"
     do = f"its whole log has {len(verdict.log.splitlines())} lines: except VerifierError as error: print(error.log)"
-    if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
-        do = "the kernel is locked down (confidentiality mode): nobody reads its memory; boot with lockdown=integrity"
+    do = _way_out(said) or do
     lack = _lack(linked, pc)
     if lack is not None:
         what = f"the verifier refused {program.name}: it gets to what is not there: {lack.what}, at slot {pc}"
@@ -85,6 +84,28 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         source=source_at(linked, pc),
         rule="refused",
     )
+
+
+def _way_out(said: str) -> str:
+    """Return what to do about what the verifier says, where its words tell; for most it takes the log."""
+    if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
+        mode = "the kernel is locked down (confidentiality mode)"
+        return f"{mode}: nobody reads its memory; boot with lockdown=integrity"
+    if "cannot call GPL-restricted function" in said:
+        return 'declare the program with license="GPL", if that is what it is; or do without this function'
+    # The second is what 5.10 and 6.1 say to a helper that they have.
+    for words in ("cannot use helper bpf_", "unknown func bpf_"):
+        if words in said:
+            name = said.partition(words)[2].partition("#")[0]
+            return f"see which types of programs may call it on this kernel: bpfasm features helper/{name}"
+    if "invalid func " in said:
+        return "this kernel has no helper of that number: bpfasm ref NAME tells numbers, and since when each is there"
+    if "BPF program is too large" in said:
+        return "it counts the instructions of all paths: end loops earlier, branch less, or use bpf_loop()"
+    lack = lacking(("CAP_BPF", "CAP_PERFMON"))
+    if lack:
+        return f"the verifier allows less to who lacks {' and '.join(lack)}: it may take the program with sudo"
+    return ""
 
 
 def _lack(linked: Linked, pc: int | None) -> BpfasmError | None:

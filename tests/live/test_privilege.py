@@ -119,6 +119,33 @@ def test_enough_is_enough(result, kind, kept):
     assert result(kind, 65534, *kept) == ["fine"]
 
 
+def test_the_verifier_allows_less_without_cap_perfmon(python):
+    """A pointer that a program returns is one that whoever runs it learns."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give capabilities up one by one")
+    code = """
+        from bpfasm.asm import *
+        from bpfasm.errors import VerifierError
+        from bpfasm.kernel import load
+        from support.privileges import become
+
+        program = Program("leaks", BPF_PROG_TYPE_XDP, [BPF_MOV64_REG(R0, R1), BPF_EXIT_INSN()])
+        load(program).close()
+        become(65534, "CAP_BPF", "CAP_NET_ADMIN")
+        try:
+            load(program)
+        except VerifierError as error:
+            print(error.what, error.do, sep="\\n")
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert out.splitlines() == [
+        "the verifier refused leaks: R0 leaks addr as return value, at slot 1: exit",
+        "the verifier allows less to who lacks CAP_PERFMON: it may take the program with sudo",
+    ]
+
+
 def test_kprobes_without_being_root(result, kprobes):
     out = result("KPROBE", 65534, "CAP_BPF", "CAP_PERFMON")
     if system.perf_event_paranoid() > 2:
