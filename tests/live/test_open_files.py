@@ -69,7 +69,7 @@ PROGRAM = """
 )
 def test_the_limit_is_named(python, doing, least):
     with python(PROGRAM, doing) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     *refused, clean = out.splitlines()
     assert err == ""
     assert set(refused) == {"24 open-files True True"}
@@ -96,7 +96,7 @@ def test_the_command_line(python, words):
     said = []
     for more in range(2):
         with python(code, words, more) as process:
-            err = process.communicate(timeout=60)[1]
+            err = process.communicate(timeout=300)[1]
         said.append(err.splitlines())
     for lines in said:
         assert len(lines) == 3, lines
