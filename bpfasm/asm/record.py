@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from struct import Struct, error as struct_error
 
-from bpfasm.asm.types import Chars, Field
+from bpfasm.asm.types import Chars, Field, Type
 from bpfasm.errors import RecordError
 from bpfasm.isa.where import outside
 
@@ -51,6 +51,17 @@ class _RecordClass(type):
                     rule="record-fields",
                 )
         rest = {key: value for key, value in body.items() if key not in own}
+        # Neither ``pid = u32`` nor ``pid: u32`` is a field, and each looks like one.
+        annotated = body.get("__annotations__", {}) if bases else {}
+        bare = {key: value for key, value in annotated.items() if key not in body and "ClassVar" not in str(value)}
+        for key, value in {**bare, **rest}.items():
+            if key in bare or isinstance(value, Type):
+                raise RecordError(
+                    f"{name}.{key} is no field: a field is assigned, and its type is called with what it is for",
+                    f'write {key} = {value}("what it is")',
+                    source=outside(),
+                    rule="record-fields",
+                )
         holder: type = type.__new__(type, f"{name}Fields", (cls,), own) if own else cls
         return type.__new__(holder, name, bases, {**rest, "__slots__": tuple(own), "_own": tuple(own.items())})
 

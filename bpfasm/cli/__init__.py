@@ -18,6 +18,7 @@ from bpfasm.errors import (
     UsageError,
     VerifierError,
 )
+from bpfasm.syscall.files import check_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_streams()
     try:
         try:
-            status = _verb(words)
+            status = _run(words)
         except BpfasmError as error:
             report(error, as_json="--json" in words)
             status = next(status for kind, status in STATUS if isinstance(error, kind))
@@ -92,6 +93,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 def _drop_output() -> None:
     """Let nothing be flushed at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(words: list[str]) -> int:
+    try:
+        return _verb(words)
+    except BpfasmError:
+        raise
+    except OSError as error:
+        check_files(error.errno, error.filename or "opening a file")  # of a module, or any other
+        raise
 
 
 def _open_streams() -> None:

@@ -9,6 +9,7 @@ from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import KCONFIG, Global, Section
 from bpfasm.errors import AssemblyError
+from bpfasm.isa.where import outside
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.btf.opened import OpenTypes
 from bpfasm.kernel.maps.map import LoadedMap
@@ -52,6 +53,13 @@ def load(
     Raises VerifierError for a program the verifier refuses, FeatureMissing for what this kernel, machine or privilege
     does not allow, KernelError for what else it refuses.
     """
+    if log_level & ~_LOG_LEVELS:
+        raise AssemblyError(
+            f"the verifier has no log_level {log_level}",
+            "it is 1 for totals, 2 for all states, 4 for the time, or the sum of some",
+            source=outside(),
+            rule="program-field",
+        )
     lent = [item for item in items if isinstance(item, LoadedMap)]
     gathered = Gathered([item.spec if isinstance(item, LoadedMap) else item for item in items], values, relax=relax)
     loaded = Loaded(lent)
@@ -102,6 +110,10 @@ def load(
     finally:
         opened.close()
     return loaded
+
+
+#: What may be asked for; the next bit has the log keep its beginning, which reading all of it makes moot.
+_LOG_LEVELS = 1 | 2 | 4
 
 
 def _first(spec: MapSpec, given: dict[str, Any]) -> Any:

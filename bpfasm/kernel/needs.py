@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from errno import ENOSYS
 
 from bpfasm.errors import FeatureMissing
 from bpfasm.kernel.base.memlock import with_memory
-from bpfasm.kernel.base.privilege import lacking, not_permitted
-from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
+from bpfasm.kernel.base.privilege import barred, lacking, not_permitted
+from bpfasm.kernel.base.words import errno_name
 from bpfasm.syscall import bpf, system, tracefs
-from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_ARRAY
 
 TYPE_CHECKING = False
@@ -47,9 +45,8 @@ def _no_bpf() -> FeatureMissing | None:
             with_memory(lambda: bpf.map_create(map_type=BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1))
         )
     except OSError as error:
-        if error.errno == ENOSYS and "bpf" not in filtered():
-            return FeatureMissing("this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)", IN_THE_LAB, rule="no-bpf")
-        return not_permitted("loading programs", needs, errno_name(error.errno or 0))
+        number, doing = error.errno or 0, "loading programs"
+        return barred(doing, number, needs) or not_permitted(doing, needs, errno_name(number))
     return None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from struct import calcsize, pack_into, unpack_from
+from struct import calcsize, error as struct_error, pack_into, unpack_from
 
+from bpfasm.errors import RecordError
 from bpfasm.syscall.libc import addressof
 
 TYPE_CHECKING = False
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def put(memory: Buffer, struct: str, layout: Layout, name: str, value: Field) -> int:
     """Set a field: a number, the bytes of an array of characters, or a ``Buffer`` for a pointer.
 
-    Return where the field ends, in bytes. Raises TypeError for a field that ``struct`` does not have.
+    Return where the field ends, in bytes. Raises TypeError for a field that ``struct`` does not have, and RecordError
+    for a number that does not fit.
     """
     try:
         offset, length, format = layout[name]
@@ -32,7 +34,16 @@ def put(memory: Buffer, struct: str, layout: Layout, name: str, value: Field) ->
         low, width = map(int, bits.split(":"))
         mask = (1 << width) - 1 << low
         value = unpack_from(format, memory, offset)[0] & ~mask | int(value) << low & mask
-    pack_into(format, memory, offset, value)
+    try:
+        pack_into(format, memory, offset, value)
+    except struct_error:
+        width = 8 * calcsize(format) - format.islower()
+        least, most = -(1 << width) if format.islower() else 0, (1 << width) - 1
+        raise RecordError(
+            f"{name.rpartition('.')[2]} is {value!r}, and the kernel's field takes {least} to {most}",
+            "give it a number of that range",
+            rule="value-range",
+        ) from None
     return offset + max(length, calcsize(format))
 
 

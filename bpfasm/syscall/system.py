@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from bpfasm.syscall.files import check_files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +19,8 @@ def read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
@@ -26,7 +29,8 @@ def read_start(path: str, size: int) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(size)
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
@@ -35,7 +39,8 @@ def read_bytes(path: str) -> bytes | None:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        check_files(error.errno, f"reading {path}")
         return None
 
 
@@ -221,6 +226,29 @@ def set_memlock_limit(soft: int, hard: int) -> None:
     from resource import RLIMIT_MEMLOCK, setrlimit
 
     setrlimit(RLIMIT_MEMLOCK, (soft, hard))
+
+
+def memory_cgroup_limit() -> int | None:
+    """Return how many bytes the processes in this one's memory cgroup may use together, None where there is no limit.
+
+    That is the least of its own and those of the cgroups above it, as far as they are seen.
+    """
+    found = []
+    for line in (read("/proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        kind, file = ("cgroup", "memory.limit_in_bytes") if controllers else ("cgroup2", "memory.max")
+        for root in mounts(kind):
+            here = path
+            while here.startswith("/"):
+                found.append(number(f"{root}{here}/{file}"))
+                here = os.path.dirname(here) if here != "/" else ""
+    return min((limit for limit in found if limit is not None and limit < _NO_LIMIT), default=None)
+
+
+#: What cgroups of the first version have where there is no limit is near 1 << 63.
+_NO_LIMIT = 1 << 60
 
 
 def file_system(path: str) -> str:

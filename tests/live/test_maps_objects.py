@@ -419,3 +419,26 @@ def test_sockets_without_room_for_a_cookie(listening):
         obj[spec][0] = listening[0].fileno()
         with pytest.raises(KernelError, match="values of 4 bytes, and a socket's cookie has 8"):
             obj[spec][0]
+
+
+def test_sockets_that_are_not_taken():
+    """EBUSY is a socket that is in such a map already, and no other CPU that holds one back."""
+    first, second = ReuseportSockArray("first", max_entries=2), ReuseportSockArray("second", max_entries=2)
+    sockets = SockMap("sockets", max_entries=1)
+    with load(first, second, sockets) as obj, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(("127.0.0.1", 0))
+        obj[first][0] = made
+        for spec, key in ((first, 1), (second, 0)):
+            with pytest.raises(KernelError) as caught:
+                obj[spec][key] = made
+            assert (caught.value.errno, caught.value.rule) == (errno.EBUSY, "map-element")
+            assert caught.value.what == f"{spec.name} did not take this socket (EBUSY)"
+            assert caught.value.do.endswith("with SO_REUSEPORT that is bound, and in no such map yet")
+        reading, writing = os.pipe()
+        with pytest.raises(KernelError) as caught:
+            obj[sockets][0] = reading
+        assert caught.value.what == "sockets did not take this socket (ENOTSOCK)"
+        assert caught.value.do.startswith("its elements are each a TCP socket")
+        os.close(reading)
+        os.close(writing)

@@ -9,9 +9,11 @@ import pytest
 
 from bpfasm.asm import *
 from bpfasm.asm.handles import fd32
-from bpfasm.errors import FeatureMissing, KernelError, MapError, VerifierError
+from bpfasm.errors import FeatureMissing, KernelError, MapError, RecordError, VerifierError
 from bpfasm.kernel import LoadedMap, load
 from bpfasm.kernel.maps.info import frozen
+from bpfasm.kernel.objects import pins
+from bpfasm.kernel.readers.ringbuf import RingReader
 from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab
@@ -434,3 +436,53 @@ def test_programs_and_memory_are_the_same():
         memory[0] = 41
         assert prog.test_run(bytes(14)).retval == 42
         assert (memory[0], m[0]) == (42, 42)
+
+
+def test_directories_and_names_that_are_too_long(bpffs):
+    long = f"{bpffs}/{'x' * 256}"
+    with load(SPEC) as obj:
+        for path, number, what in (
+            (bpffs, errno.EEXIST, f"counts was not pinned: {bpffs} is a directory"),
+            (long, errno.ENAMETOOLONG, f"counts was not pinned at {long}: ENAMETOOLONG"),
+        ):
+            with pytest.raises(KernelError) as caught:
+                obj[SPEC].pin(path)
+            assert (caught.value.errno, caught.value.what, caught.value.rule) == (number, what, "pin")
+            assert caught.value.do in (f"take a name in it: {bpffs}/counts", pins._SHORT)
+    for path, what in ((bpffs, f"{bpffs} is a directory, and no pin"), (long, f"nothing is pinned at {long}")):
+        with pytest.raises(KernelError) as caught:
+            LoadedMap.from_pin(path)
+        assert (caught.value.what, caught.value.rule) == (what, "pin")
+        assert caught.value.do in (f"see what is in it: ls {bpffs}", pins._SHORT)
+
+
+@pytest.mark.parametrize("id", [-1, 1 << 32])
+def test_what_is_no_id(id):
+    with pytest.raises(RecordError, match=f"map_id is {id}, and the kernel's field takes 0 to 4294967295"):
+        LoadedMap.from_id(id)
+
+
+def test_a_file_descriptor_that_is_not_open():
+    with pytest.raises(MapError, match="file descriptor 1000000 is nothing that is open, and no map"):
+        LoadedMap.from_fd(1_000_000)
+
+
+def test_rings_that_cannot_be_written(bpffs):
+    """Not even by their reader, who has to: EPERM is not about locked memory then."""
+    ring = RingBuf("ring", max_entries=4096)
+    with load(ring) as obj:
+        path = obj[ring].pin(f"{bpffs}/ring")
+        for flag in (BPF_F_RDONLY, BPF_F_WRONLY):
+            with LoadedMap.from_pin(path, ring, flags=flag) as opened, pytest.raises(KernelError) as caught:
+                RingReader(opened)
+            assert caught.value.rule == "reader-memory"
+            assert caught.value.do == "open it without the flag"
+            assert "it was opened with BPF_F_RDONLY or BPF_F_WRONLY" in caught.value.what
+        obj[ring].unpin()
+        obj[ring].freeze()
+        with pytest.raises(KernelError) as caught:
+            obj.reader(ring)
+        assert caught.value.do == "do not freeze it"
+        assert caught.value.what == (
+            "the memory of ring was not mapped: it is frozen, and who reads a ring writes how far"
+        )

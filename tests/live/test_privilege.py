@@ -5,6 +5,7 @@ import os
 
 import pytest
 from support.bpf2 import running_series
+from support.cgroups import memory_cgroup
 
 from bpfasm.asm import *
 from bpfasm.kernel import features, load
@@ -119,6 +120,33 @@ def test_enough_is_enough(result, kind, kept):
     assert result(kind, 65534, *kept) == ["fine"]
 
 
+def test_the_verifier_allows_less_without_cap_perfmon(python):
+    """A pointer that a program returns is one that whoever runs it learns."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give capabilities up one by one")
+    code = """
+        from bpfasm.asm import *
+        from bpfasm.errors import VerifierError
+        from bpfasm.kernel import load
+        from support.privileges import become
+
+        program = Program("leaks", BPF_PROG_TYPE_XDP, [BPF_MOV64_REG(R0, R1), BPF_EXIT_INSN()])
+        load(program).close()
+        become(65534, "CAP_BPF", "CAP_NET_ADMIN")
+        try:
+            load(program)
+        except VerifierError as error:
+            print(error.what, error.do, sep="\\n")
+    """
+    with python(code) as process:
+        out, err = process.communicate(timeout=60)
+    assert err == ""
+    assert out.splitlines() == [
+        "the verifier refused leaks: R0 leaks addr as return value, at slot 1: exit",
+        "the verifier allows less to who lacks CAP_PERFMON: it may take the program with sudo",
+    ]
+
+
 def test_kprobes_without_being_root(result, kprobes):
     out = result("KPROBE", 65534, "CAP_BPF", "CAP_PERFMON")
     if system.perf_event_paranoid() > 2:
@@ -184,12 +212,85 @@ def test_a_filter_of_system_calls(otherwise, said):
     assert out[-4:-2] == ["FeatureMissing", "seccomp"]
     assert out[-2] == "loading programs: a seccomp filter on this process refuses bpf(2), as in a container"
     assert out[-1].startswith("allow bpf in its profile (docker run --security-opt seccomp=unconfined), or ")
-    if said == "EPERM":
-        assert out[:3] == [
-            "FeatureMissing",
-            "seccomp",
-            "creating the map counts: a seccomp filter on this process refuses bpf(2), as in a container",
-        ]
+    assert out[:3] == [
+        "FeatureMissing",
+        "seccomp",
+        "creating the map counts: a seccomp filter on this process refuses bpf(2), as in a container",
+    ]
+
+
+#: Lose what it takes, with everything loaded; then use it.
+LATER = """
+    import errno, os, sys
+    from bpfasm.asm import *
+    from bpfasm.errors import BpfasmError
+    from bpfasm.kernel import load
+    from support.privileges import become, refuse
+
+    counts = ArrayMap("counts", value=u64, max_entries=1)
+    program = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 7), BPF_EXIT_INSN()])
+    with load(counts, program) as obj:
+        if sys.argv[1] == "nobody":
+            become(65534)
+        else:
+            refuse("__NR_bpf", errno=getattr(errno, sys.argv[1]))
+        for use in (
+            lambda: obj[counts][0],
+            lambda: obj[counts].put(0, 1),
+            lambda: obj[counts].info(),
+            lambda: obj[program].info(),
+            lambda: obj[program].test_run(bytes(14)),
+            lambda: obj[counts].freeze(),
+        ):
+            try:
+                use()
+                print("fine")
+            except BpfasmError as error:
+                print(error.rule, error.what, sep=": ")
+"""
+
+
+@pytest.fixture
+def later(python):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give capabilities up one by one")
+
+    def run(how):
+        with python(LATER, how) as process:
+            out, err = process.communicate(timeout=60)
+        assert err == ""
+        return out.splitlines()
+
+    return run
+
+
+USES = [
+    "BPF_MAP_LOOKUP_ELEM on counts", "BPF_MAP_UPDATE_ELEM on counts", "asking what a map is",
+    "asking what a program is", "the test run of prog", "freezing counts",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["EPERM", "ENOSYS"])
+def test_a_filter_that_comes_later(later, said):
+    """Nothing is said of maps that are read-only: they are not."""
+    why = "a seccomp filter on this process refuses bpf(2), as in a container"
+    assert later(said) == [f"seccomp: {use}: {why}" for use in USES]
+
+
+def test_capabilities_that_are_gone_later(later):
+    """Whoever has the file descriptor may use it, from 5.19 on; before, what forbids to load forbids all.
+
+    To freeze a map took CAP_BPF before 6.5, whatever the setting.
+    """
+    setting = system.unprivileged_bpf_disabled()
+    series = tuple(int(part) for part in running_series().split("."))
+    if series >= (5, 19) or not setting:
+        freezing = "privilege: freezing counts needs CAP_BPF, and this process is not root"
+        assert later("nobody") == ["fine"] * (len(USES) - 1) + ["fine" if series >= (6, 5) else freezing]
+        return
+    until = ", until it boots again" if setting == 1 else ""
+    why = f"needs CAP_BPF here, since kernel.unprivileged_bpf_disabled is {setting}{until}"
+    assert later("nobody") == [f"unprivileged: {use} {why}; and this process is not root" for use in USES]
 
 
 def test_a_filter_of_perf_events(otherwise, kprobes):
@@ -252,6 +353,45 @@ def test_a_large_program_and_its_locked_memory(python):
     takes = "it takes 81920 bytes or more, and the limit is 32768 bytes for all that this user has loaded"
     assert err == ""
     assert out == f"loading large (BPF_PROG_TYPE_XDP): this kernel counts it as locked memory: {takes}\n"
+
+
+def test_memory_that_a_cgroup_does_not_give(python):
+    """From 5.11 on maps count for the memory cgroup, and there is no other hint of it than ENOMEM."""
+    if features.ask("machine/memlock").state == "yes":
+        pytest.skip("this kernel counts maps as locked memory")
+    code = """
+        import sys
+        from bpfasm.asm import *
+        from bpfasm.errors import KernelError
+        from bpfasm.kernel import load
+        from support.cgroups import enter
+
+        load(HashMap("small", key=u32, value=8, max_entries=1)).close()
+        enter(sys.argv[1])
+        large = HashMap("large", key=u32, value=4096, max_entries=1 << 16)
+        for spec in (large, RingBuf("ring", max_entries=1 << 28)):
+            try:
+                load(spec)
+            except KernelError as error:
+                print(error.errno, error.rule, error.what, error.do, sep="\\n")
+    """
+    limit = 64 << 20
+    with memory_cgroup(limit) as folder, python(code, folder) as process:
+        out, err = process.communicate(timeout=60)
+    raise_it = f"or raise the limit of this process's memory cgroup (a container's), which is {limit} bytes"
+    assert err == ""
+    large = "268697600 bytes and more (key 4, value 4096 bytes, 65536 entries, flags 0x0)"
+    ring = "268435456 bytes and more (key 0, value 0 bytes, 268435456 entries, flags 0x0)"
+    assert out.splitlines() == [
+        line
+        for name, size in (("large", large), ("ring", ring))
+        for line in (
+            "12",
+            "map-create",
+            f"the map {name} was not created: the kernel has no memory for it, {size}",
+            f"make it smaller, {raise_it}",
+        )
+    ]
 
 
 def test_fields_that_this_kernel_does_not_know():

@@ -10,7 +10,7 @@ import pytest
 from support.bpf2 import running_series
 
 from bpfasm.asm import *
-from bpfasm.errors import FeatureMissing, KernelError, LinkError, VerifierError
+from bpfasm.errors import AssemblyError, FeatureMissing, KernelError, LinkError, VerifierError
 from bpfasm.isa.insn import encode
 from bpfasm.kernel import load
 from bpfasm.kernel.programs.verdict import FIRST_SIZE, verify
@@ -233,6 +233,41 @@ def test_the_errno_is_the_programs_and_not_the_buffers(monkeypatch):
         assert verdict.fd is None
         assert verdict.errno == errno.EACCES
         assert len(verdict.log) > FIRST_SIZE // 2  # what there is of it
+
+
+@pytest.mark.parametrize(
+    ("id", "type", "license", "do"),
+    [
+        (BPF_FUNC_xdp_adjust_head, BPF_PROG_TYPE_SOCKET_FILTER, "GPL",
+         "see which types of programs may call it on this kernel: bpfasm features helper/xdp_adjust_head"),
+        (BPF_FUNC_trace_printk, BPF_PROG_TYPE_SOCKET_FILTER, "Proprietary",
+         'declare the program with license="GPL", if that is what it is; or do without this function'),
+        (9999, BPF_PROG_TYPE_XDP, "GPL",
+         "this kernel has no helper of that number: bpfasm ref NAME tells numbers, and since when each is there"),
+    ],
+)  # fmt: skip
+def test_the_way_out_where_a_helper_is_refused(id, type, license, do):
+    insns = [
+        BPF_ST_MEM(BPF_DW, R10, -8, 0),
+        BPF_MOV64_REG(R1, R10),
+        BPF_ALU64_IMM(BPF_ADD, R1, -8),
+        BPF_MOV64_IMM(R2, 8),
+        BPF_EMIT_CALL(id),
+        BPF_MOV64_IMM(R0, 0),
+        BPF_EXIT_INSN(),
+    ]
+    with pytest.raises(VerifierError) as caught:
+        load(Program("calls", type, insns, license=license))
+    assert caught.value.do == do
+    assert caught.value.pc == 4
+
+
+@pytest.mark.parametrize("level", [8, 99, -1])
+def test_a_log_level_that_there_is_not(level):
+    with pytest.raises(AssemblyError) as caught:
+        load(Program("prog", BPF_PROG_TYPE_XDP, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()]), log_level=level)
+    assert caught.value.what == f"the verifier has no log_level {level}"
+    assert caught.value.rule == "program-field"
 
 
 def test_a_program_too_complex_to_verify():

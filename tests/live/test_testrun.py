@@ -9,7 +9,7 @@ import pytest
 from support.bpf2 import running_series
 
 from bpfasm.asm import *
-from bpfasm.errors import KernelError
+from bpfasm.errors import KernelError, RecordError
 from bpfasm.kernel import load
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
@@ -298,3 +298,22 @@ def test_the_size_that_was_needed_is_in_the_error(loaded):
         bpf.prog_test_run(prog_fd=grow.fd, data_in=buffer(PACKET), data_size_in=64, data_out=out, data_size_out=10)
     assert (caught.value.errno, caught.value.data_size_out) == (errno.ENOSPC, 72)
     assert out.raw[8:] == PACKET[:2]
+
+
+@pytest.mark.parametrize("repeat", [-1, 1 << 32])
+def test_a_number_that_does_not_fit(loaded, repeat):
+    with pytest.raises(RecordError) as caught:
+        loaded([BPF_MOV64_IMM(R0, 0), EXIT]).test_run(PACKET, repeat=repeat)
+    assert caught.value.what == f"repeat is {repeat}, and the kernel's field takes 0 to 4294967295"
+    assert caught.value.rule == "value-range"
+
+
+def test_a_device_that_is_not_there(loaded):
+    program = loaded([BPF_MOV64_IMM(R0, 0), EXIT], BPF_PROG_TYPE_SCHED_CLS)
+    ctx = bytearray(192)
+    struct.pack_into("I", ctx, 10 * 4, 1 << 30)  # __sk_buff.ifindex
+    with pytest.raises(KernelError) as caught:
+        program.test_run(PACKET, ctx=bytes(ctx))
+    assert (caught.value.errno, caught.value.rule) == (errno.ENODEV, "test-run")
+    assert "ctx with the index of a network device that there is not" in caught.value.what
+    assert "socket.if_nameindex()" in caught.value.do

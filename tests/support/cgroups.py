@@ -31,3 +31,23 @@ def cgroups(place):
 def enter(cgroup):
     """Be in a cgroup from now on."""
     Path(cgroup, "cgroup.procs").write_text(str(os.getpid()))
+
+
+@contextmanager
+def memory_cgroup(limit):
+    """Make a cgroup whose processes may use ``limit`` bytes together; version 2 or, where that has no memory, 1."""
+    for kind, file in (("cgroup2", "memory.max"), ("cgroup", "memory.limit_in_bytes")):
+        for root in map(Path, system.mounts(kind)):
+            control = root / "cgroup.subtree_control"
+            if kind == "cgroup2" and "memory" in (system.read(f"{root}/cgroup.controllers") or "").split():
+                control.write_text("+memory")
+            made = root / f"bpfasm_memory_{os.getpid()}"
+            made.mkdir()
+            try:
+                if (made / file).exists():
+                    (made / file).write_text(str(limit))
+                    yield made
+                    return
+            finally:
+                made.rmdir()
+    pytest.skip("no cgroup here limits memory")

@@ -126,7 +126,7 @@ def test_needs_of_programs(type, needed):
          f"allow bpf and perf_event_open in its profile (docker run --security-opt seccomp=unconfined), or {LAB}"),
         ({"filtered": []}, "privilege",
          "it: the kernel refuses it (EPERM), though this process has CAP_BPF and CAP_PERFMON",
-         f"a security module may forbid it: see dmesg; or {LAB}"),
+         f"the seccomp filter of this process, or a security module, may forbid it: see dmesg; or {LAB}"),
         ({"memlock": (65536, 65536), "counted": True}, "memlock",
          "it: this kernel counts it as locked memory, and the limit is 65536 bytes for all that this user has loaded",
          f"raise the limit (as root): ulimit -l unlimited, or {LAB}"),
@@ -356,6 +356,26 @@ def test_maps_that_were_not_created(number, what):
     assert maps_refused.not_created(SPEC, number).what.startswith(what)
 
 
+def test_the_kernel_has_no_bpf(machine):
+    """Without a filter in between it is the kernel that does not know the call."""
+    for error in (
+        maps_refused.not_created(SPEC, errno.ENOSYS),
+        maps_refused.element_refused(SPEC, errno.ENOSYS, "BPF_MAP_LOOKUP_ELEM"),
+        privilege.barred("loading it", errno.ENOSYS),
+    ):
+        assert error.rule == "no-bpf"
+        assert error.what.endswith(": this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)")
+    assert privilege.barred("loading it", errno.EIO) is None
+
+
+def test_what_forbids_to_load_forbids_all_before_5_19(machine, monkeypatch):
+    machine(caps=0, uid=1000)
+    monkeypatch.setattr(system, "unprivileged_bpf_disabled", lambda: 2)
+    for series, rule in (((5, 18), "unprivileged"), ((5, 19), "privilege")):
+        monkeypatch.setattr(system, "version", lambda: series)  # noqa: B023
+        assert maps_refused.element_refused(SPEC, errno.EPERM, "BPF_MAP_LOOKUP_ELEM").rule == rule
+
+
 def test_maps_that_are_not_permitted(machine):
     machine(caps=0, uid=1000)
     assert maps_refused.not_created(SPEC, errno.EPERM).what == (
@@ -369,7 +389,6 @@ def test_maps_that_are_not_permitted(machine):
         (errno.E2BIG, "BPF_MAP_UPDATE_ELEM", "table is full: it holds max_entries = 3 keys"),
         (errno.EEXIST, "BPF_MAP_UPDATE_ELEM", "table has this key already, and the flag BPF_NOEXIST was given"),
         (errno.ENOENT, "BPF_MAP_UPDATE_ELEM", "table does not have this key, and the flag BPF_EXIST was given"),
-        (errno.EPERM, "BPF_MAP_UPDATE_ELEM", "table does not allow BPF_MAP_UPDATE_ELEM from user space"),
         (errno.ENOMEM, "BPF_MAP_UPDATE_ELEM", "the kernel has no memory for another element of table"),
         (errno.EBUSY, "BPF_MAP_UPDATE_ELEM", "table is in use by another CPU (EBUSY)"),
         (errno.EINVAL, "BPF_MAP_UPDATE_ELEM", "table does not take this key, value or flag (EINVAL)"),

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import struct
+from typing import ClassVar
 
 import pytest
 
@@ -285,3 +286,25 @@ def test_names_that_the_kernel_takes(name):
 )
 def test_a_probe_prints_as_what_it_is(probe, text):
     assert str(probe) == text
+
+
+@pytest.mark.parametrize("declared", ["pid = u32", "pid: u32"])
+@pytest.mark.parametrize("future", ["", "from __future__ import annotations\n"])
+def test_what_looks_like_a_field_and_is_none(declared, future):
+    code = f"{future}class Event(Record):\n    ts = u64('when')\n    {declared}\n"
+    with pytest.raises(RecordError) as caught:
+        exec(compile(code, "event.py", "exec"), {"Record": Record, "u32": u32, "u64": u64, "__name__": "event"})
+    assert caught.value.what.startswith("Event.pid is no field: ")
+    assert caught.value.do == 'write pid = u32("what it is")'
+    assert caught.value.rule == "record-fields"
+
+
+def test_what_a_record_has_besides_fields():
+    class Event(Record):
+        known: ClassVar[int] = 3
+        pid = u32("tgid")
+
+        def double(self):
+            return 2 * self.pid
+
+    assert (Event.size, Event.known, Event(pid=4).double()) == (4, 3, 8)

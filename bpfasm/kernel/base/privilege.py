@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from errno import ENOSYS, EPERM
 
 from bpfasm.errors import FeatureMissing
-from bpfasm.kernel.base.words import IN_THE_LAB
+from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
 from bpfasm.syscall import system
 from bpfasm.syscall.filtered import filtered
 from bpfasm.uapi import bpf, capability
@@ -104,11 +105,28 @@ def not_permitted(
             f"raise the limit (as root): ulimit -l unlimited, or {otherwise}",
             rule="memlock",
         )
+    # A filter may let some commands of bpf(2) through, and not others.
+    who = "the seccomp filter of this process, or a security module," if system.seccomp() else "a security module"
     return FeatureMissing(
         f"{doing}: the kernel refuses it ({errno}), though this process has {' and '.join(needs)}",
-        f"a security module may forbid it: see dmesg; or {otherwise}",
+        f"{who} may forbid it: see dmesg; or {otherwise}",
         rule="privilege",
     )
+
+
+def barred(doing: str, number: int, needs: tuple[str, ...] = (), *, memory: int = 0) -> FeatureMissing | None:
+    """Return why a command of bpf(2) was refused to this process, whatever it was about; None for other errnos.
+
+    ``needs`` are the capabilities that it takes: none to use what is open.
+    """
+    if number == ENOSYS and not system.seccomp():
+        return FeatureMissing(f"{doing}: this kernel has no bpf(2) (CONFIG_BPF_SYSCALL)", IN_THE_LAB, rule="no-bpf")
+    if number in (EPERM, ENOSYS):
+        # Before 5.19 what forbids to load and to create forbids all.
+        if not needs and lacking(("CAP_BPF",)) and system.version() < (5, 19) and system.unprivileged_bpf_disabled():
+            return unprivileged(doing)
+        return not_permitted(doing, needs or ("CAP_BPF",), errno_name(number), memory=memory)
+    return None
 
 
 def event_not_permitted(doing: str, errno: str) -> FeatureMissing:

@@ -8,6 +8,7 @@ from bpfasm.btf.read import Btf
 from bpfasm.errors import DecodeError, FeatureMissing, KernelError
 from bpfasm.kernel.base.words import IN_THE_LAB
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 from bpfasm.uapi import btf as uapi
 
 TYPE_CHECKING = False
@@ -35,7 +36,8 @@ def vmlinux() -> Btf:
     if not _vmlinux:
         try:
             _vmlinux.append(Btf(contents(f"{FILES}/vmlinux"), unique=True))
-        except OSError:
+        except OSError as error:
+            check_files(error.errno, "reading the kernel's types")
             raise FeatureMissing(
                 f"this kernel ({system.release()}) has no BTF: it is built without CONFIG_DEBUG_INFO_BTF, "
                 f"or {FILES} is hidden",

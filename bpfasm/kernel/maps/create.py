@@ -9,6 +9,7 @@ from bpfasm.asm.variables import Section
 from bpfasm.kernel.base.memlock import with_memory
 from bpfasm.kernel.base.words import object_name
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as uapi
 
@@ -62,6 +63,7 @@ def _create(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes | None) -> 
         return with_memory(lambda: create_with_types(spec, fields, opened))
     except OSError as error:
         number = error.errno or 0
+    check_files(number, f"the map {spec.name} was not created")
     from bpfasm.kernel.maps.refused import not_created
 
     raise not_created(spec, number, fields)

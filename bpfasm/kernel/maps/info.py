@@ -14,6 +14,7 @@ from bpfasm.kernel.base.privilege import not_permitted
 from bpfasm.kernel.base.words import errno_name, map_type
 from bpfasm.kernel.maps.create import entries_of
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 from bpfasm.uapi import bpf as uapi
 
 TYPE_CHECKING = False
@@ -40,7 +41,9 @@ def map_info(fd: int) -> dict[str, Any]:
             source=outside(),
             rule="not-a-map",
         )
-    return bpf.obj_get_info_by_fd(fd, uapi.struct_bpf_map_info, uapi.sizeof_struct_bpf_map_info)
+    from bpfasm.kernel.objects import ids
+
+    return ids.info("map", fd)
 
 
 def spec_of(fd: int, spec: MapSpec | None = None) -> MapSpec:
@@ -111,6 +114,7 @@ def open_id(id: int) -> int:
         return bpf.get_fd_by_id("map", id)
     except OSError as error:
         number = error.errno or 0
+    check_files(number, f"opening the map with id {id}")
     if number == EPERM:
         raise not_permitted(f"opening the map with id {id}", ("CAP_SYS_ADMIN",))
     what = f"no map has the id {id}" if number in (ENOENT, EINVAL) else f"map {id}: {errno_name(number)}"

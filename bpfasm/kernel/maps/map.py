@@ -112,7 +112,8 @@ class LoadedMap(Owned, MapFace):
         try:
             spec = spec_of(fd, spec)
         except BaseException:
-            os.close(fd)
+            if _is_open(fd):
+                os.close(fd)
             raise
         return cls(spec, fd=fd)
 
@@ -142,7 +143,9 @@ class LoadedMap(Owned, MapFace):
 
     def info(self) -> dict[str, int | bytes]:
         """Return ``struct bpf_map_info``, by its fields' names."""
-        return bpf.obj_get_info_by_fd(self.fd, uapi.struct_bpf_map_info, uapi.sizeof_struct_bpf_map_info)
+        from bpfasm.kernel.objects import ids
+
+        return ids.info("map", self.fd)
 
     def freeze(self) -> None:
         """Make it read-only for user space, for good; programs may write on, unless BPF_F_RDONLY_PROG forbids them.
@@ -255,6 +258,14 @@ class LoadedMap(Owned, MapFace):
                 pass
             self._takes = False  # a kernel before 5.14
         return super()._take_key(key)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def _refusal(spec: MapSpec, fd: int) -> Callable[[int, str], Exception]:

@@ -15,6 +15,7 @@ from errno import (
     ENOENT,
     ENOMEM,
     ENOSPC,
+    ENOSYS,
     EOPNOTSUPP,
     EOVERFLOW,
     EPERM,
@@ -24,7 +25,8 @@ from errno import (
 from bpfasm.asm.maps import MapSpec
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.base.memlock import plenty
-from bpfasm.kernel.base.privilege import lacking, not_permitted
+from bpfasm.kernel.base.no_memory import more_memory
+from bpfasm.kernel.base.privilege import barred, lacking
 from bpfasm.kernel.base.words import IN_THE_LAB, errno_name, map_type
 from bpfasm.kernel.maps.create import create_fields
 from bpfasm.syscall import bpf, system
@@ -65,11 +67,12 @@ def not_created(spec: MapSpec, number: int, fields: dict[str, Any] | None = None
     sizes = (
         f"key {spec.key_size}, value {spec.value_size} bytes, {fields['max_entries']} entries, flags {spec.flags:#x}"
     )
-    if number == EPERM:
-        needs = needs_of_map(spec.type)
-        if spec.flags & uapi.BPF_F_ZERO_SEED and lacking(("CAP_SYS_ADMIN",)):
-            needs = ("CAP_SYS_ADMIN",)
-        return not_permitted(f"creating the map {spec.name}", needs)
+    needs = needs_of_map(spec.type)
+    if spec.flags & uapi.BPF_F_ZERO_SEED and lacking(("CAP_SYS_ADMIN",)):
+        needs = ("CAP_SYS_ADMIN",)
+    lack = barred(f"creating the map {spec.name}", number, needs)
+    if lack is not None:
+        return lack
     if number in _NOT_THERE:
         if has_map_type(spec.type) is False:
             return FeatureMissing(
@@ -89,10 +92,23 @@ def not_created(spec: MapSpec, number: int, fields: dict[str, Any] | None = None
             number, f"{what}: it is too large ({sizes})", "make its values smaller or fewer", rule="map-create"
         )
     if number == ENOMEM:
+        takes = f"{_bytes_of(spec, fields['max_entries'])} bytes and more"
         return KernelError(
-            number, f"{what}: the kernel has no memory for it ({sizes})", "make it smaller", rule="map-create"
+            number,
+            f"{what}: the kernel has no memory for it, {takes} ({sizes})",
+            more_memory("make it smaller"),
+            rule="map-create",
         )
-    return KernelError(number, f"{what}: {errno_name(number)} for {kind}, {sizes}", rule="map-create")
+    return KernelError(
+        number, f"{what}: {errno_name(number)} for {kind}, {sizes}", "dmesg may tell more", rule="map-create"
+    )
+
+
+def _bytes_of(spec: MapSpec, entries: int) -> int:
+    """Return how many bytes the elements of a map take; the entries of a ring are bytes."""
+    value = (spec.value_size + 7) // 8 * 8 * (system.possible_cpus() if spec.per_cpu else 1)
+    key = 0 if spec.row.keys == "index" else spec.key_size
+    return entries * (key + value or 1)
 
 
 def _what_else(spec: MapSpec) -> str:
@@ -138,23 +154,28 @@ def element_refused(spec: MapSpec, number: int, call: str, fd: int | None = None
         what, do = f"{name} was given a {row.handle} that is gone", "open it again"
     elif number == ENOENT:
         what, do = f"{name} does not have this key, and the flag BPF_EXIST was given", "leave the flag out"
-    elif number == EPERM:
-        what, do = _read_only(spec, fd, call)
+    elif number == EPERM and (why := _read_only(spec, fd, call)):
+        what, do = why
     elif number == ENOMEM:
-        what, do = f"the kernel has no memory for another element of {name}", "delete some"
-    elif number in (EBUSY, EAGAIN):
+        what = f"the kernel has no memory for another element of {name}"
+        do = more_memory("delete some")
+    elif number in (EBUSY, EAGAIN) and not row.handle:
         what, do = f"{name} is in use by another CPU ({errno_name(number)})", "try again"
     elif number == EOVERFLOW and spec.type == uapi.BPF_MAP_TYPE_CPUMAP:
         what, do = f"{name}: a CPU's queue holds 16384 packets at most", "give it a smaller value"
     elif number in (ENODEV, ERANGE):
         what, do = f"{name} was given a CPU that this machine does not have", f"it has {system.possible_cpus()}"
-    elif number in (EBADF, *_NOT_THERE, ENOBUFS):
+    elif number in (EBADF, *_NOT_THERE, ENOBUFS) or (row.handle and number not in (EPERM, ENOSYS)):
         return _not_taken(spec, number, call)
+    else:
+        lack = barred(f"{call} on {name}", number)
+        if lack is not None:
+            return lack
     return KernelError(number, what, do, rule="map-element")
 
 
-def _read_only(spec: MapSpec, fd: int | None, call: str) -> tuple[str, str]:
-    """Say why this process may not read or write elements, and what to do."""
+def _read_only(spec: MapSpec, fd: int | None, call: str) -> tuple[str, str] | None:
+    """Say why nobody may read or write elements by this file descriptor, and what to do; None where some may."""
     from bpfasm.kernel.maps.info import access_of, frozen
 
     name, access = spec.name, os.O_RDWR if fd is None else access_of(fd)
@@ -164,7 +185,7 @@ def _read_only(spec: MapSpec, fd: int | None, call: str) -> tuple[str, str]:
         return f"{name} was opened with BPF_F_WRONLY, and {call} reads it", "open it without the flag"
     if fd is not None and frozen(fd):
         return f"{name} is frozen: user space cannot change it any more", "freeze it later, or load it again"
-    return f"{name} does not allow {call} from user space", "it is frozen, or its flags make it read-only"
+    return None
 
 
 #: What to look at where something that stands for another object was not taken, by what it is.
@@ -179,7 +200,7 @@ _TAKEN = {
     "file": "the fd of an open file",
 }
 
-_REUSEPORT = "a TCP or UDP socket with SO_REUSEPORT that is bound, and in no other such map"
+_REUSEPORT = "a TCP or UDP socket with SO_REUSEPORT that is bound, and in no such map yet"
 
 
 def _not_taken(spec: MapSpec, number: int, call: str) -> Exception:
@@ -227,6 +248,10 @@ def not_frozen(map: LoadedMap, number: int) -> Exception:
         do = "drop the memory() that is writable first, with the views of it"
     elif number == ENOTSUPP:
         what, do = f"{name} was not frozen: its values have a lock or timer", "keep these in another map"
-    elif number == EPERM:
-        what, do = _read_only(map.spec, map.fd, "BPF_MAP_FREEZE")
+    elif number == EPERM and (why := _read_only(map.spec, map.fd, "BPF_MAP_FREEZE")):
+        what, do = why
+    else:
+        lack = barred(f"freezing {name}", number)
+        if lack is not None:
+            return lack
     return KernelError(number, what, do, rule="map-freeze")

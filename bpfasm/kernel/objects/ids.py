@@ -8,6 +8,7 @@ from errno import E2BIG, ENOENT, EPERM
 from bpfasm.errors import FeatureMissing, InputError, KernelError
 from bpfasm.kernel.base.words import errno_name
 from bpfasm.syscall import bpf
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as uapi
 
@@ -100,7 +101,10 @@ def info(kind: str, fd: int, **given: Any) -> dict[str, Any]:
     try:
         return bpf.obj_get_info_by_fd(fd, layout, size, **given)
     except OSError as error:
-        raise _refused(error.errno or 0, f"asking what a {WORDS[kind]} is") from None
+        from bpfasm.kernel.base.privilege import barred
+
+        number, doing = error.errno or 0, f"asking what a {WORDS[kind]} is"
+        raise barred(doing, number) or _refused(number, doing) from None
 
 
 def text(field: bytes) -> str:
@@ -120,10 +124,11 @@ def btf_name(fd: int) -> str:
 
 
 def _refused(number: int, doing: str) -> FeatureMissing | KernelError:
-    from bpfasm.kernel.base.privilege import not_permitted
+    check_files(number, doing)
+    from bpfasm.kernel.base.privilege import barred, not_permitted
 
     if number == EPERM:
         return not_permitted(
             doing, ("CAP_SYS_ADMIN",), otherwise="name what is pinned: its file's permission is enough"
         )
-    return KernelError(number, f"{doing} failed: {errno_name(number)}", rule="object-info")
+    return barred(doing, number) or KernelError(number, f"{doing} failed: {errno_name(number)}", rule="object-info")

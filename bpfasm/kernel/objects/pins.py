@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from errno import EACCES, EEXIST, ENOENT, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EEXIST, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS
 
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.base.privilege import not_permitted
 from bpfasm.kernel.base.words import errno_name
 from bpfasm.syscall import bpf, system
+from bpfasm.syscall.files import check_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ def pin(fd: int, name: str, path: str | None = None) -> str:
     """Pin an object; return the path. Raises KernelError, FeatureMissing."""
     path = os.path.abspath(path or f"{ROOT}/{name.replace('.', '_')}")
     directory = os.path.dirname(path)
+    if os.path.isdir(path):
+        raise KernelError(
+            EEXIST, f"{name} was not pinned: {path} is a directory", f"take a name in it: {path}/{name}", rule="pin"
+        )
     _check_place(path)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
@@ -57,15 +62,20 @@ def open_pin(path: str, flags: int = 0) -> int:
         return bpf.obj_get(path, flags)
     except OSError as error:
         number = error.errno or 0
+    check_files(number, f"opening {path}")
     if number in (ENOENT, ENOTDIR):
         _check_place(path)
         what, do = f"nothing is pinned at {path}", f"see what is: ls {os.path.dirname(path) or '.'}"
+    elif os.path.isdir(path):
+        what, do = f"{path} is a directory, and no pin", f"see what is in it: ls {path}"
+    elif number == ENAMETOOLONG:
+        what, do = f"nothing is pinned at {path}", _SHORT
     elif number in (EACCES, EPERM) and not _in_bpffs(path):
         what, do = f"{path} is no pin: it is not in a bpf file system", f"pins are below {BPFFS}"
     elif number in (EACCES, EPERM):
         what, do = f"{path} may not be opened ({errno_name(number)})", "see who owns it with ls -l; run it with sudo"
     else:
-        what, do = f"{path} was not opened: {errno_name(number)}", ""
+        what, do = f"{path} was not opened: {errno_name(number)}", "dmesg may tell more"
     raise KernelError(number, what, do, rule="pin")
 
 
@@ -113,6 +123,10 @@ def _in_bpffs(path: str) -> bool:
     return system.file_system(directory) == "bpf"
 
 
+#: What Linux's file systems have in common.
+_SHORT = "a name in a directory has 255 characters at most, a path 4095"
+
+
 def _not_pinned(name: str, path: str, number: int) -> Exception:
     what, do = f"{name} was not pinned at {path}: {errno_name(number)}", ""
     if number == EEXIST and os.path.lexists(path):
@@ -122,6 +136,8 @@ def _not_pinned(name: str, path: str, number: int) -> Exception:
         what, do = f"{name} was not pinned at {path}: names there have no dots", "take a name without"
     elif number in (EPERM, EACCES):
         return not_permitted(f"pinning {name} at {path}", ("CAP_BPF",), errno_name(number))
+    elif number == ENAMETOOLONG:
+        do = _SHORT
     elif number == EROFS:
         do = "the file system is mounted read-only"
     elif number in (EEXIST, ENOTDIR):

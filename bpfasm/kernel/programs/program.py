@@ -10,6 +10,7 @@ from bpfasm.errors import BpfasmError
 from bpfasm.kernel.base.owned import Owned
 from bpfasm.kernel.base.words import object_name
 from bpfasm.kernel.programs.verdict import verify
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.libc import buffer
 from bpfasm.uapi import bpf as uapi
 from bpfasm.value import Value
@@ -157,6 +158,7 @@ class LoadedProgram(KernelProgram):
         }
         verdict = verify(fields, log_level, explained)
         if verdict.fd is None:
+            check_files(verdict.errno, f"{self.name} was not loaded")
             from bpfasm.kernel.programs.refused import refusal
 
             raise refusal(linked, fields, verdict)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, ENOSYS, EOPNOTSUPP, EPERM
+from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EOPNOTSUPP, EPERM
 
 from bpfasm.asm.linker import link
 from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import BpfasmError, FeatureMissing, KernelError, VerifierError
-from bpfasm.kernel.base.privilege import UNPRIVILEGED_TYPES, lacking, needs_of_program, not_permitted, unprivileged
+from bpfasm.kernel.base.no_memory import more_memory
+from bpfasm.kernel.base.privilege import UNPRIVILEGED_TYPES, barred, lacking, needs_of_program, unprivileged
 from bpfasm.kernel.base.words import IN_THE_LAB, errno_name, prog_type
 from bpfasm.kernel.programs.verdict import verify
 from bpfasm.syscall import bpf, system
@@ -59,8 +60,7 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
     said = "; ".join(end.error) or f"{errno_name(verdict.errno)} (its log was cut off)"
     at = "" if pc is None else f", at slot {pc}{f': {end.insn}' if end.insn else ''}"
     do = f"its whole log has {len(verdict.log.splitlines())} lines: except VerifierError as error: print(error.log)"
-    if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
-        do = "the kernel is locked down (confidentiality mode): nobody reads its memory; boot with lockdown=integrity"
+    do = _way_out(said) or do
     lack = _lack(linked, pc)
     if lack is not None:
         what = f"the verifier refused {program.name}: it gets to what is not there: {lack.what}, at slot {pc}"
@@ -84,6 +84,28 @@ def _by_verifier(linked: Linked, verdict: Verdict) -> VerifierError:
         source=source_at(linked, pc),
         rule="refused",
     )
+
+
+def _way_out(said: str) -> str:
+    """Return what to do about what the verifier says, where its words tell; for most it takes the log."""
+    if "bpf_probe_read" in said and system.lockdown() == "confidentiality":
+        mode = "the kernel is locked down (confidentiality mode)"
+        return f"{mode}: nobody reads its memory; boot with lockdown=integrity"
+    if "cannot call GPL-restricted function" in said:
+        return 'declare the program with license="GPL", if that is what it is; or do without this function'
+    # The second is what 5.10 and 6.1 say to a helper that they have.
+    for words in ("cannot use helper bpf_", "unknown func bpf_"):
+        if words in said:
+            name = said.partition(words)[2].partition("#")[0]
+            return f"see which types of programs may call it on this kernel: bpfasm features helper/{name}"
+    if "invalid func " in said:
+        return "this kernel has no helper of that number: bpfasm ref NAME tells numbers, and since when each is there"
+    if "BPF program is too large" in said:
+        return "it counts the instructions of all paths: end loops earlier, branch less, or use bpf_loop()"
+    lack = lacking(("CAP_BPF", "CAP_PERFMON"))
+    if lack:
+        return f"the verifier allows less to who lacks {' and '.join(lack)}: it may take the program with sudo"
+    return ""
 
 
 def _lack(linked: Linked, pc: int | None) -> BpfasmError | None:
@@ -124,12 +146,14 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
     kind, slots = prog_type(program.type), fields["insn_cnt"]
     what = f"{program.name} was not loaded"
     needs = needs_of_program(program.type)
-    if number == EPERM or (number == ENOSYS and system.seccomp()):
-        doing = f"loading {program.name} ({kind})"
-        if program.type in UNPRIVILEGED_TYPES and lacking(needs) and system.unprivileged_bpf_disabled():
-            return unprivileged(doing)
-        page = os.sysconf("SC_PAGESIZE")
-        return not_permitted(doing, needs, errno_name(number), memory=-(-8 * slots // page) * page)
+    doing = f"loading {program.name} ({kind})"
+    closed = program.type in UNPRIVILEGED_TYPES and system.unprivileged_bpf_disabled()
+    if number == EPERM and closed and lacking(needs):
+        return unprivileged(doing)
+    page = os.sysconf("SC_PAGESIZE")
+    lack = barred(doing, number, needs, memory=-(-8 * slots // page) * page)
+    if lack is not None:
+        return lack
     if number == E2BIG:
         most = MOST_SLOTS_UNPRIVILEGED if lacking(("CAP_BPF",)) else MOST_SLOTS
         if not slots:
@@ -158,7 +182,7 @@ def _unread(linked: Linked, fields: dict[str, Any], number: int) -> BpfasmError:
             "stop the timer or profiler that sends them while the program is loaded",
         ),
         EBADF: ("it refers to a map or program that is not open", "load the maps it uses with it: load(program)"),
-        ENOMEM: ("the kernel has no memory for it", "free some, or make the program smaller"),
+        ENOMEM: ("the kernel has no memory for it", more_memory("make the program smaller")),
         ENOTSUPP: ("the kernel does not support what it does (ENOTSUPP), and does not say what", IN_THE_LAB),
     }
     words, do = sentences.get(

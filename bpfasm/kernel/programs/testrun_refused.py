@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from errno import E2BIG, EAFNOSUPPORT, EAGAIN, EFAULT, EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOSPC, ENXIO, EOPNOTSUPP
+from errno import (
+    E2BIG,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EFAULT,
+    EINTR,
+    EINVAL,
+    EMSGSIZE,
+    ENODEV,
+    ENOMEM,
+    ENOSPC,
+    ENXIO,
+    EOPNOTSUPP,
+)
 
 from bpfasm.asm.prog_types import TYPES
-from bpfasm.errors import KernelError
+from bpfasm.errors import BpfasmError, KernelError
+from bpfasm.kernel.base.privilege import barred
 from bpfasm.kernel.base.words import errno_name, prog_type
 from bpfasm.syscall.bpf import TRIES
 from bpfasm.syscall.libc import ENOTSUPP
@@ -44,7 +58,7 @@ _RIGHT = {
 }
 
 
-def refused(program: KernelProgram, error: RunError, given: set[str], room: int) -> KernelError:
+def refused(program: KernelProgram, error: RunError, given: set[str], room: int) -> BpfasmError:
     """Say why a test run was refused; ``given`` are the arguments it had, of those in ``ProgType.run``."""
     number, name, kind = error.errno or 0, program.name, prog_type(program.type)
     what, do = f"the test run of {name} failed: {errno_name(number)}", ""
@@ -71,6 +85,13 @@ def refused(program: KernelProgram, error: RunError, given: set[str], room: int)
     elif number == E2BIG:
         what = f"the test run of {name} was given more than it takes: batch_size, or bytes of ctx that are not 0"
         do = "batch_size is at most 256"
+    elif number == ENODEV:
+        what = f"the test run of {name} was given a ctx with the index of a network device that there is not"
+        do = "leave ifindex and ingress_ifindex 0, or take one of socket.if_nameindex()"
+    else:
+        lack = barred(f"the test run of {name}", number)
+        if lack is not None:
+            return lack
     return KernelError(number, what, do, rule="test-run")
 
 

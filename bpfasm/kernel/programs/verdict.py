@@ -7,6 +7,7 @@ from errno import EAGAIN, ENOSPC
 
 from bpfasm.kernel.base.memlock import with_memory
 from bpfasm.syscall import bpf
+from bpfasm.syscall.files import NO_FILE
 from bpfasm.syscall.libc import buffer_over
 
 TYPE_CHECKING = False
@@ -50,8 +51,8 @@ def verify(
         fd, errno = _load(fields)
         if fd is not None:
             return Verdict(fd, 0, "")
-        if errno == EAGAIN:
-            return Verdict(None, errno, "")  # signals are in the way of a log, too
+        if errno == EAGAIN or errno in NO_FILE:
+            return Verdict(None, errno, "")  # what was in the way is in the way of a log, too
         if explained:
             fields = fields | explained()
     fd, later, log = _load_with_log(fields, log_level or 1)

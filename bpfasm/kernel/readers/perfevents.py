@@ -10,6 +10,7 @@ from time import CLOCK_MONOTONIC
 from bpfasm.asm.perfmem import PerfMemory
 from bpfasm.syscall import perf_event, system
 from bpfasm.syscall.barrier import grace_period
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.memory import PAGESIZE, Mapped
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_PERF_EVENT_ARRAY
 from bpfasm.uapi.perf_event import (
@@ -99,6 +100,7 @@ class PerfEvents:
             if number == EINVAL and self._read_format:
                 self._read_format = 0  # before 6.0
                 continue
+            check_files(number, f"the perf buffer of CPU {cpu} for {self.map.spec.name} was not opened")
             from bpfasm.kernel.readers.refused import not_opened
 
             raise not_opened(self.map.spec, cpu, number)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EMFILE, ENODEV, ENOMEM, EPERM
+import os
+from errno import EACCES, ENODEV, ENOMEM, EPERM
 
 from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelError, RecordError
+from bpfasm.kernel.base.no_memory import more_memory
 from bpfasm.kernel.base.privilege import event_not_permitted
 from bpfasm.kernel.base.words import errno_name, map_type
 
@@ -31,16 +33,21 @@ def in_use(spec: MapSpec) -> AssemblyError:
     )
 
 
-def not_mapped(spec: MapSpec, number: int) -> KernelError:
-    """Say why the memory of a ring was not mapped."""
-    do = ""
-    if number == EPERM:
+def not_mapped(spec: MapSpec, number: int, fd: int | None = None) -> KernelError:
+    """Say why the memory of a ring was not mapped; ``fd`` is that of its map, which may not be for writing."""
+    from bpfasm.kernel.maps.info import access_of, frozen
+
+    why, do = errno_name(number), "dmesg may tell more"
+    if fd is not None and access_of(fd) != os.O_RDWR:
+        why = "it was opened with BPF_F_RDONLY or BPF_F_WRONLY, and is read and written"
+        do = "open it without the flag"
+    elif fd is not None and frozen(fd):
+        why, do = "it is frozen, and who reads a ring writes how far", "do not freeze it"
+    elif number == EPERM:
         do = "what a process may lock in memory is limited: read with fewer pages, or raise it (ulimit -l unlimited)"
-    elif number in (ENOMEM, EMFILE):
-        do = "free memory, close files, or use a smaller buffer"
-    return KernelError(
-        number, f"the memory of {spec.name} was not mapped: {errno_name(number)}", do, rule="reader-memory"
-    )
+    elif number == ENOMEM:
+        do = more_memory("use a smaller buffer, or let this process have more memory (ulimit -v)")
+    return KernelError(number, f"the memory of {spec.name} was not mapped: {why}", do, rule="reader-memory")
 
 
 def no_barrier(number: int) -> FeatureMissing:
@@ -99,11 +106,10 @@ def not_opened(spec: MapSpec, cpu: int, number: int) -> BpfasmError:
     """Say why a perf event was not opened."""
     if number in (EACCES, EPERM):
         return event_not_permitted(f"opening a perf buffer for {spec.name}", errno_name(number))
-    do = "close files, or read fewer CPUs (cpus=...)" if number == EMFILE else "see which CPUs are online: lscpu"
     return KernelError(
         number,
         f"the perf buffer of CPU {cpu} for {spec.name} was not opened: {errno_name(number)}",
-        do,
+        "see which CPUs are online: lscpu",
         rule="perf-open",
     )
 

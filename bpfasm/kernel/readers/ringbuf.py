@@ -87,7 +87,7 @@ class RingReader(Reader):
         except OSError as error:
             from bpfasm.kernel.readers.refused import not_mapped
 
-            raise not_mapped(map.spec, error.errno or 0) from None
+            raise not_mapped(map.spec, error.errno or 0, map.fd) from None
         return RingMemory(
             rest.view[PAGESIZE:],
             rest.view[:PAGESIZE].cast("Q"),

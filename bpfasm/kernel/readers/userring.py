@@ -111,7 +111,7 @@ class UserRing(Waiting):
         except OSError as error:
             from bpfasm.kernel.readers.refused import not_mapped
 
-            raise not_mapped(map.spec, error.errno or 0) from None
+            raise not_mapped(map.spec, error.errno or 0, map.fd) from None
         return RingSpace(
             rest.view[PAGESIZE:],
             rest.view[:PAGESIZE].cast("Q"),

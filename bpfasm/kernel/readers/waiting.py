@@ -9,6 +9,7 @@ from time import monotonic
 
 from bpfasm.kernel.base.owned import Unshared
 from bpfasm.syscall.barrier import barriers
+from bpfasm.syscall.files import check_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,9 +41,13 @@ class Waiting(Unshared):
         self._working = False
         self._closing = False
         self._sleepers: set[object] = set()
-        self._epoll = epoll()
-        # Counts down by one for each sleeper that it wakes.
-        self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        try:
+            self._epoll = epoll()
+            # Counts down by one for each sleeper that it wakes.
+            self._wakeup = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK | os.EFD_SEMAPHORE)
+        except OSError as error:
+            check_files(error.errno, f"{self!r} was not made")
+            raise
         super().__init__(self._wakeup)
         self._epoll.register(self._wakeup, EPOLLIN)
 

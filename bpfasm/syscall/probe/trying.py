@@ -9,6 +9,7 @@ from errno import EAGAIN
 from bpfasm.isa.insn import encode
 from bpfasm.syscall import bpf
 from bpfasm.syscall.bpf import Attr
+from bpfasm.syscall.files import check_files
 from bpfasm.syscall.libc import buffer
 from bpfasm.syscall.probe.answer import Tried
 from bpfasm.uapi import bpf as uapi, names
@@ -48,6 +49,7 @@ def attempt(call: str, make: Callable[[], object]) -> Tried:
     try:
         make()
     except OSError as error:
+        check_files(error.errno, call)
         return Tried(call, error.errno or 0)
     return Tried(call, 0)
 
