@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.bpf2 import PROG_LOAD, address, bpf, kernel_types, running_series
+from support.each import each
 
 from bpfasm.asm import *
 from bpfasm.asm.prog_types import ANY, REQUIRED, TYPES, smallest
@@ -58,12 +59,19 @@ def loads(program):
     return True
 
 
-@pytest.fixture(autouse=True)
-def _there(request):
+def each_type(test):
+    """Hold a test against each type that this kernel has, but for those with a target."""
+
+    def where_it_is(row):
+        there(row)
+        test(row)
+
+    where_it_is.__name__, where_it_is.__doc__ = test.__name__, test.__doc__
+    return each(UNTARGETED, named=lambda row: row.name)(where_it_is)
+
+
+def there(row):
     """Skip a type that this kernel is too old for, or built without."""
-    row = getattr(request.node, "callspec", None) and request.node.callspec.params.get("row")
-    if not row:
-        return
     if not since(release(row.since)):
         assert not loads(smallest(row.type))
         pytest.skip(f"{row.name} is new in {row.since}")
@@ -71,9 +79,6 @@ def _there(request):
         name.startswith("lirc_mode2_") for name in system.kernel_symbols()
     ):
         pytest.skip("built without CONFIG_BPF_LIRC_MODE2")
-
-
-each_type = pytest.mark.parametrize("row", UNTARGETED, ids=lambda row: row.name)
 
 
 def test_the_table_has_every_type_once():
