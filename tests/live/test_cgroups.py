@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from support.cgroups import cgroups, enter
-from support.network import EVENTS, counted, in_child, unshare
+from support.network import EVENTS, counted, in_child, join, namespace
 from support.processes import until
 
 from bpfasm.asm import *
@@ -145,15 +145,20 @@ def test_every_hook_is_here():
     assert {NAMES[number] for number in hooks.values()} == of_cgroups
 
 
-def working(group, work):
-    """Do some work in a cgroup, and in a network namespace of its own."""
+@pytest.fixture(scope="module")
+def working():
+    """Do some work in a cgroup, and in a network namespace where nobody else is."""
 
-    def child():
-        unshare()
-        enter(group)
-        work()
+    def do(group, work):
+        def child():
+            join(network)
+            enter(group)
+            work()
 
-    in_child(child)
+        in_child(child)
+
+    with namespace() as network:
+        yield do
 
 
 def watching(name, type, where, **fields):
@@ -165,7 +170,7 @@ def watching(name, type, where, **fields):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_23_times_are_23_events_by_each_mechanism(group, hook):
+def test_23_times_are_23_events_by_each_mechanism(group, hook, working):
     type, work = HOOKS[hook]
     where = cgroup(group, hook)
     answer = features.ask(f"attach/{NAMES[where.attach_type].removeprefix('BPF_').lower()}")
@@ -190,7 +195,7 @@ def test_23_times_are_23_events_by_each_mechanism(group, hook):
         assert obj[counts][0] == 2 * EVENTS
 
 
-def test_one_program_takes_the_place_of_another(group):
+def test_one_program_takes_the_place_of_another(group, working):
     work, where = HOOKS["egress"][1], cgroup(group, "egress")
     old, olds = watching("old", BPF_PROG_TYPE_CGROUP_SKB, where)
     new, news = watching("new", BPF_PROG_TYPE_CGROUP_SKB, where)
@@ -216,7 +221,7 @@ def test_one_program_takes_the_place_of_another(group):
         assert (caught.value.rule, caught.value.errno) == ("attach-refused", errno.ENOENT)
 
 
-def test_who_else_may_attach(group):
+def test_who_else_may_attach(group, working):
     below = f"{group}/below"
     os.mkdir(below)
     where = cgroup(group, "egress")
