@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from support import zygote
 from bpfasm.asm.lint import lint
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
+from bpfasm.syscall.kallsyms import Kallsyms
 
 ROOT = Path(__file__).parents[2]
 
@@ -82,6 +84,14 @@ def silent_lint(monkeypatch):
     monkeypatch.setattr(loading, "verify", verifying)
     yield
     assert [each for program in accepted for each in lint(program) if each.severity == "error"] == []
+
+
+@pytest.fixture(scope="session", autouse=zygote.IN_GUEST)
+def symbols_read_once():
+    """A dump takes the kernel's own functions from /proc/kallsyms, and an emulated one lists them for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bpfasm.kernel.dump.Kallsyms", cache(Kallsyms))
+        yield
 
 
 @pytest.fixture

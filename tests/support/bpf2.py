@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import resource
@@ -152,6 +153,7 @@ def is_in(form):
     return kernel_source.has(form, running_series())
 
 
+@functools.cache
 def kernel_types():
     """Return the ids of the running kernel's variables and functions by (kind, name), as its BTF has them."""
     path = Path("/sys/kernel/btf/vmlinux")
