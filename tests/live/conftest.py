@@ -50,7 +50,7 @@ def python():
 
     def start(code, *arguments, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        words = ["-X", "dev", "-c", textwrap.dedent(code), *map(str, arguments)]
+        words = ["-c", textwrap.dedent(code), *map(str, arguments)]
         env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}:{ROOT / 'tests'}"}
         return zygote.python(*words, env=env, cwd=ROOT, **options)
 

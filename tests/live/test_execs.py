@@ -14,9 +14,9 @@ PROGRAMS = 5
 
 
 def start(*arguments):
-    words = ["-X", "dev", ROOT / "examples" / "execs.py", *arguments]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return zygote.python(*words, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    example = ROOT / "examples" / "execs.py"
+    return zygote.python(example, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def run_programs():

@@ -8,8 +8,6 @@ from bpfasm.asm.relax import Inserted
 from bpfasm.errors import LabelError
 from bpfasm.kernel import load
 
-pytestmark = pytest.mark.lab
-
 XDP = BPF_PROG_TYPE_XDP
 
 
@@ -48,6 +46,7 @@ def gotol():
         return False
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize("way", ["islands", "gotol"])
 def test_far_jumps_go_the_same_way(way):
     if way == "gotol" and not gotol():
@@ -66,12 +65,12 @@ def packet(byte):
 
 
 def test_a_far_program_is_loaded_by_islands():
+    """The bytes are those that each kernel has run above."""
+    far = program(33_000)
     with pytest.raises(LabelError) as caught:
-        load(program(33_000))
+        load(far)
     assert caught.value.rule == "jump-range"
-    for filler in (30_500, 33_000):
-        far = program(filler)
-        with load(far, relax=True) as obj:
-            loaded = obj[far]
-            assert loaded.program is far
-            assert loaded.test_run(packet(0)).retval == 1007 + filler
+    with load(far, relax=True) as obj:
+        loaded = obj[far]
+        assert loaded.program is far
+        assert loaded.test_run(packet(0)).retval == 1007 + 33_000

@@ -1,11 +1,11 @@
 """The command line as a user runs it, from a test."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
-
-from support import zygote
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "bpfasm" / "views" / "schemas"
@@ -14,8 +14,14 @@ SCHEMAS = ROOT / "bpfasm" / "views" / "schemas"
 def bpfasm(*words, given=b"", cwd=ROOT):
     """Run the command as a user does; return the finished process."""
     given = given.encode() if isinstance(given, str) else given
-    env = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    return zygote.run("-m", "bpfasm", *map(str, words), given=given, cwd=cwd, env=env)
+    return subprocess.run(
+        [sys.executable, "-m", "bpfasm", *map(str, words)],
+        input=given,
+        capture_output=True,
+        cwd=cwd,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
 
 
 def output(*words, given=b""):

@@ -9,6 +9,7 @@ files, the folder and the environment that it was given. On this machine process
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -23,21 +24,26 @@ from bpfasm.syscall import system
 ROOT = Path(__file__).parents[2]
 IN_GUEST = "rdinit=/lab/" in (system.read("/proc/cmdline") or "")
 
-#: Packages whose modules a zygote imports, all of them: most are imported by a process when it first needs them.
+#: What a zygote imports: what most of its processes need. The rest each imports by itself.
 _IMPORTED = (
     "bpfasm.asm",
-    "bpfasm.asm.attach",
-    "bpfasm.kernel",
-    "bpfasm.kernel.links",
-    "bpfasm.syscall",
-    "bpfasm.cli",
+    "bpfasm.cli.chowncount",
+    "bpfasm.cli.features",
+    "bpfasm.kernel.attach",
+    "bpfasm.kernel.features",
+    "bpfasm.kernel.links.kprobe",
+    "bpfasm.kernel.load",
+    "bpfasm.kernel.privilege",
+    "bpfasm.kernel.refused",
+    "support.privileges",
+    "chowncount",
 )
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _prctl = ctypes.CDLL(None).prctl
 
-#: As a zygote of this process is started, and as Python is: what comes before -c, -m or a file.
-_FLAGS = {(), ("-X", "dev")}
+#: How Python is started: so that it warns of what is never closed.
+_PYTHON = (sys.executable, "-X", "dev")
 
 
 class Forked(subprocess.Popen):
@@ -47,15 +53,14 @@ class Forked(subprocess.Popen):
         self, args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, *_
     ):  # fmt: skip
-        flags, words = _parted([os.fspath(word) for word in args])
         request = {
-            "words": words,
+            "words": [os.fspath(word) for word in args[len(_PYTHON) :]],
             "cwd": os.fspath(cwd or os.getcwd()),
             "env": dict(os.environ if env is None else env),
         }
         theirs = [own if fd < 0 else fd for own, fd in enumerate((p2cread, c2pwrite, errwrite))]
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as way:
-            way.connect(_zygote(flags))
+            way.connect(_zygote())
             _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
                 socket.send_fds(way, [json.dumps(request).encode()], theirs)
@@ -67,9 +72,8 @@ class Forked(subprocess.Popen):
 
 
 def python(*words, **options):
-    """Start Python with these words: a Popen, whose options these are."""
-    command = [sys.executable, *map(os.fspath, words)]
-    return (Forked if IN_GUEST else subprocess.Popen)(command, **options)
+    """Start Python with these words, in its development mode: a Popen, whose options these are."""
+    return (Forked if IN_GUEST else subprocess.Popen)([*_PYTHON, *words], **options)
 
 
 def run(*words, given=None, **options):
@@ -80,25 +84,15 @@ def run(*words, given=None, **options):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def _parted(args):
-    """Return what Python's own options are of a command, and the rest."""
-    words = args[1:]
-    flags = tuple(words[:2]) if words[0] == "-X" else ()
-    assert flags in _FLAGS, flags
-    return flags, words[len(flags) :]
-
-
 @cache
-def _zygote(flags):
+def _zygote():
     """Start a zygote, and return its address; it ends with this process."""
-    name = f"\0bpfasm-zygote-{os.getpid()}{''.join(flags)}"
+    name = f"\0bpfasm-zygote-{os.getpid()}"
     ready, say = os.pipe()
     code = "from support import zygote; exec(zygote.serve())"
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}:{ROOT / 'tests'}"}
     files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), (os.POSIX_SPAWN_DUP2, say, 1)]
-    os.posix_spawn(
-        sys.executable, [sys.executable, *flags, "-c", code, name[1:], str(os.getpid())], env, file_actions=files
-    )
+    os.posix_spawn(_PYTHON[0], [*_PYTHON, "-c", code, name[1:], str(os.getpid())], env, file_actions=files)
     os.close(say)
     assert os.read(ready, 1) == b"r"
     os.close(ready)
@@ -112,8 +106,8 @@ def serve():
     if os.getppid() != int(parent):
         os._exit(0)
     os.closerange(3, 1 << 20)
-    _import()
-    gc.collect()
+    for module in _IMPORTED:
+        importlib.import_module(module)
     gc.freeze()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(f"\0{name}")
@@ -139,18 +133,6 @@ def serve():
                 for fd in (*fds, told, tell):
                     os.close(fd)
     return _become(json.loads(data), fds)
-
-
-def _import():
-    import importlib
-    import pkgutil
-
-    for package in _IMPORTED:
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-            if not module.name.endswith("__main__"):
-                importlib.import_module(module.name)
-    for name in ("support.privileges", "chowncount"):
-        importlib.import_module(name)
 
 
 def _become(request, fds):
