@@ -307,11 +307,19 @@ def probes():
     return system.read("/sys/kernel/debug/kprobes/list")
 
 
-@pytest.mark.parametrize(
-    ("signum", "said"),
-    [(signal.SIGTERM, "terminated 15"), (signal.SIGHUP, "terminated 1"), (signal.SIGINT, "interrupted")],
-)
-def test_signals_detach(python, mode, signum, said):
+SIGNALS = [(signal.SIGTERM, "terminated 15"), (signal.SIGHUP, "terminated 1"), (signal.SIGINT, "interrupted")]
+
+
+@pytest.mark.parametrize(("signum", "said"), SIGNALS)
+def test_signals_detach(python, kprobes, signum, said):
+    detaches(python, "auto", signum, said)
+
+
+def test_a_signal_detaches_what_each_mechanism_attached(python, mode):
+    detaches(python, mode, *SIGNALS[0])
+
+
+def detaches(python, mode, signum, said):
     with python(HOLD, mode) as process:
         assert process.stdout.readline() == "attached\n"
         process.send_signal(signum)

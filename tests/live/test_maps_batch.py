@@ -99,7 +99,7 @@ def test_what_is_written_is_read(spec, made, monkeypatch, first):
 
 @each_spec
 def test_one_by_one_is_the_same(spec, made):
-    values = elements(spec, 300)
+    values = elements(spec, 120)
     with one_by_one(made):
         made.update(values)
     batched = made.snapshot()
