@@ -53,27 +53,25 @@ def pytest_collection_finish():
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+HAS_FDS = os.path.isdir(FDS)
+
+
 def open_fds():
-    """Return what each open file descriptor is; the one that reads the directory is gone again by then."""
-    found = {}
-    for fd in os.listdir(FDS):
-        try:
-            found[int(fd)] = os.readlink(f"{FDS}/{fd}")
-        except OSError:
-            continue
-    return found
+    """Return the open file descriptors, as words, but for the one that reads the directory: the lowest free one."""
+    found = set(os.listdir(FDS))
+    lowest = os.open("/", os.O_RDONLY)
+    os.close(lowest)
+    return found - {str(lowest)}
 
 
 @pytest.fixture(autouse=True)
 def no_fd_left_open():
-    if not os.path.isdir(FDS):
+    if not HAS_FDS:
         yield
         return
     before = open_fds()
     yield
-    left = open_fds().keys() - before.keys()
-    if left:
+    if open_fds() - before:
         gc.collect()  # what is unreachable warns by itself
-        after = open_fds()
-        left = {fd: after[fd] for fd in after.keys() - before.keys()}
+        left = {fd: os.readlink(f"{FDS}/{fd}") for fd in sorted(open_fds() - before)}
         assert not left, f"left open: {left}"

@@ -38,6 +38,9 @@ _OURS = {
     "pastebin", "override_ini", "pythonwarnings", "capture", "importmode", "assertmode",
 }  # fmt: skip
 
+#: Plugins named for this run that a worker has, or has not, by itself.
+_OWN_PLUGINS = {"bpfasm.testing.plugin", "no:terminal"}
+
 #: Where pytest's loader of modules with rewritten assertions is from.
 _REWRITER = "_pytest.assertion.rewrite"
 
@@ -158,9 +161,7 @@ class Guests:
         words += [f"--capture={option.capture}"]
         words += [f"-o{setting}" for setting in option.override_ini or []]
         words += [f"-W{warning}" for warning in option.pythonwarnings or []]
-        words += [
-            f"-p{name}" for name in option.plugins if not name.startswith("no:") and name != "bpfasm.testing.plugin"
-        ]
+        words += [f"-p{name}" for name in option.plugins if name not in _OWN_PLUGINS]
         if config.inipath:
             words += ["-c", str(config.inipath)]
         here = config.invocation_params.dir
@@ -195,8 +196,8 @@ class Guests:
         seen: list[pytest.TestReport] = []
         while True:
             event = self._event(item)
-            if "report" in event:
-                report = _report(self.config, event["report"])
+            if "passed" in event or "report" in event:
+                report = _report(self.config, event["report"]) if "report" in event else _passed(item, event)
                 seen.append(report)
                 yield report
             elif "done" in event:
@@ -234,8 +235,15 @@ class Guests:
         elif facts.keys() | {"up", "seconds", "absent"} > event.keys():
             facts.update(event)
         else:
-            name = next(iter(event.values()))
+            name = next(iter(event.values()))  # passed, done, missing, died
             self._events.setdefault(name, deque()).append(event)
+
+
+def _passed(item: pytest.Item, event: dict[str, Any]) -> pytest.TestReport:
+    """Return the report of a phase that passed in silence; the rest of it is known here."""
+    keywords: dict[str, Literal[1]] = dict.fromkeys(item.keywords, 1)
+    when, times = event["when"], event["times"]
+    return pytest.TestReport(item.nodeid, item.location, keywords, "passed", None, when, (), *times)
 
 
 def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:

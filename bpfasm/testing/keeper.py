@@ -7,7 +7,7 @@ On standard input it is given a job, a line of JSON, and then a line for each gu
 On standard output it gives an event a line, each with ``kernel`` (a name of the job) and one of these keys:
 
 ``up``                    the release of the kernel that has booted
-``report``, ``warning``   what the worker in the guest sent
+``passed``, ``report``, ``warning``  what the worker in the guest sent
 ``done``                  the id of a test that has had all its reports
 ``missing``               the id of a test that the guest does not have: ``outcome``, ``why``
 ``died``                  the id of a test during which the guest, or the worker in it, came to an end: ``why``

@@ -3,7 +3,9 @@
 Standard output carries an event a line, each an object with one of these keys:
 
 ``start``, ``finish``   the id of a test that begins, and has ended
-``report``              a report of pytest's; what the host knows by itself is left out
+``passed``              the id of a test of which a phase passed in silence: ``when``, and its ``times``: how long it
+                        took, when it began, and when it ended
+``report``              any other report of pytest's
 ``warning``             a warning, as pytest's hook has it
 ``missing``             the id of a test that is not here; ``outcome`` and ``why`` say how that came about
 ``end``                 the exit status of pytest
@@ -12,9 +14,12 @@ Standard output carries an event a line, each an object with one of these keys:
 from __future__ import annotations
 
 import faulthandler
+import functools
+import gc
 import json
 import os
 import sys
+import time
 
 import pytest
 
@@ -23,11 +28,22 @@ from bpfasm.testing import plugin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import warnings
+    from collections.abc import Generator
     from typing import Any
+
+#: Plugins of pytest's that are about the host's run, and would have something to do here at each fixture or report.
+_NOT_HERE = ("setuponly", "setupplan", "stepwise")
+
+#: What a test's report holds when there is nothing to say.
+_PLAIN = vars(pytest.TestReport("", ("", None, ""), {}, "passed", None, "call")).keys()
+
+#: A test is ended that much later than said, at most: to set the alarm costs as much as a small test.
+_LATE_S = 5.0
 
 
 def main() -> int:
     """Do the job on standard input."""
+    gc.disable()  # what is imported and collected lives to the end
     job = json.load(sys.stdin)
     sys.dont_write_bytecode = True  # it would go with the guest
     # What tests print where pytest does not look must not get among the events.
@@ -46,6 +62,7 @@ def words(job: dict[str, Any]) -> list[str]:
     return [
         f"--rootdir={job['root']}",
         *job["words"],
+        *(f"-pno:{name}" for name in _NOT_HERE),
         *(os.path.join(job["root"], file) for file in files),
     ]
 
@@ -58,12 +75,20 @@ class Worker:
         self.events = events
         self.stderr = os.dup(2)
         self.collected: dict[str, tuple[str, str]] = {}
+        self.held = b""
+        self.alarm = 0.0
 
     def send(self, **event: object) -> None:
         """Send an event, past every buffer: a test may end this process at any moment."""
-        left = memoryview(json.dumps(event, default=str).encode() + b"\n")
+        self.hold(**event)
+        left = memoryview(self.held)
+        self.held = b""
         while left:
             left = left[os.write(self.events, left) :]
+
+    def hold(self, **event: object) -> None:
+        """Have an event go along with the next: each that is sent wakes processes here and on the host."""
+        self.held += json.dumps(event, default=str).encode() + b"\n"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_main(self, config: pytest.Config) -> None:
@@ -96,20 +121,48 @@ class Worker:
                 )
                 self.send(missing=name, outcome=outcome, why=why)
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_directory(self) -> Generator[None, pytest.Collector | None, pytest.Collector | None]:
+        """Have each folder looked through once, not once for each file in it that is named."""
+        folder = yield
+        if folder:
+            collect = folder.collect
+            folder.collect = functools.cache(lambda: list(collect()))  # type: ignore[method-assign]
+        return folder
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Collect garbage from here on, among what comes; and ask once for a file which plugins look at its tests."""
+        gc.freeze()
+        gc.enable()
+        session.gethookproxy = functools.cache(session.gethookproxy)  # type: ignore[assignment]
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which test begins; one that takes too long is shown where it is, and ends the process."""
         self.send(start=nodeid)
-        faulthandler.dump_traceback_later(self.job["timeout"], exit=True, file=self.stderr)
+        now, timeout = time.monotonic(), self.job["timeout"]
+        late = min(timeout / 10, _LATE_S)
+        if now + timeout > self.alarm:
+            self.alarm = now + timeout + late
+            faulthandler.dump_traceback_later(timeout + late, exit=True, file=self.stderr)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Say that a test has ended."""
+        """Say that a test has ended, when the next begins: what it leaves behind may end this process before that."""
+        self.hold(finish=nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        """Let nothing be late any more, and say what is left to say."""
         faulthandler.cancel_dump_traceback_later()
-        self.send(finish=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Send a report, when pytest is through with it: one that holds failed subtests fails on being shown."""
-        self.config.hook.pytest_report_teststatus(report=report, config=self.config)
-        self.send(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
+        if report.when == "call" or not report.passed:
+            self.config.hook.pytest_report_teststatus(report=report, config=self.config)
+        say = self.send if report.when != "teardown" else self.hold
+        if _is_plain(report):
+            say(passed=report.nodeid, when=report.when, times=(report.duration, report.start, report.stop))
+        else:
+            say(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
 
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None
@@ -124,6 +177,16 @@ class Worker:
             nodeid=nodeid,
             location=location,
         )
+
+
+def _is_plain(report: pytest.TestReport) -> bool:
+    """Whether a report says no more than that a phase passed, and when."""
+    return (
+        type(report) is pytest.TestReport
+        and report.passed
+        and vars(report).keys() == _PLAIN
+        and not (report.longrepr or report.sections or report.user_properties)
+    )
 
 
 if __name__ == "__main__":

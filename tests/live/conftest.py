@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import cache
 from pathlib import Path
 
 import pytest
+from support import zygote
 
 from bpfasm.asm.lint import lint
 from bpfasm.kernel.needs import missing
 from bpfasm.syscall import system, tracefs
+from bpfasm.syscall.kallsyms import Kallsyms
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,9 +50,9 @@ def python():
 
     def start(code, *arguments, **options):
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        command = [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), *map(str, arguments)]
+        words = ["-c", textwrap.dedent(code), *map(str, arguments)]
         env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'examples'}:{ROOT / 'tests'}"}
-        return subprocess.Popen(command, env=env, cwd=ROOT, **options)
+        return zygote.python(*words, env=env, cwd=ROOT, **options)
 
     return start
 
@@ -58,15 +61,12 @@ def python():
 LINTED = 4000
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=not zygote.IN_GUEST)
 def silent_lint(monkeypatch):
     """Whatever a test has the kernel accept, lint has no error in.
 
     Not in the lab's guests: they load the same programs, and linting them there takes long.
     """
-    if "rdinit=/lab/" in (system.read("/proc/cmdline") or ""):
-        yield
-        return
     loading = sys.modules["bpfasm.kernel.programs.program"]
     verify, link, linked, accepted = loading.verify, loading.link, [], []
 
@@ -84,6 +84,14 @@ def silent_lint(monkeypatch):
     monkeypatch.setattr(loading, "verify", verifying)
     yield
     assert [each for program in accepted for each in lint(program) if each.severity == "error"] == []
+
+
+@pytest.fixture(scope="session", autouse=zygote.IN_GUEST)
+def symbols_read_once():
+    """A dump takes the kernel's own functions from /proc/kallsyms, and an emulated one lists them for seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bpfasm.kernel.programs.dump.Kallsyms", cache(Kallsyms))
+        yield
 
 
 @pytest.fixture

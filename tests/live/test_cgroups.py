@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 from support.cgroups import cgroups, enter
-from support.network import EVENTS, counted, in_child, unshare
+from support.counting import Child
+from support.network import EVENTS, counted, in_child, join, namespace
 from support.processes import until
 
 from bpfasm.asm import *
@@ -145,15 +146,30 @@ def test_every_hook_is_here():
     assert {NAMES[number] for number in hooks.values()} == of_cgroups
 
 
-def working(group, work):
-    """Do some work in a cgroup, and in a network namespace of its own."""
+@pytest.fixture(scope="module")
+def be_in():
+    """Be in a cgroup, and in a network namespace where nobody else is."""
 
-    def child():
-        unshare()
+    def both(group):
+        join(network)
         enter(group)
-        work()
 
-    in_child(child)
+    with namespace() as network:
+        yield both
+
+
+@pytest.fixture
+def working(be_in):
+    """Do some work in a child that is in a cgroup."""
+
+    def do(group, work):
+        def child():
+            be_in(group)
+            work()
+
+        in_child(child)
+
+    return do
 
 
 def watching(name, type, where, **fields):
@@ -165,7 +181,7 @@ def watching(name, type, where, **fields):
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_23_times_are_23_events_by_each_mechanism(group, hook):
+def test_23_times_are_23_events_by_each_mechanism(group, hook, be_in):
     type, work = HOOKS[hook]
     where = cgroup(group, hook)
     answer = features.ask(f"attach/{NAMES[where.attach_type].removeprefix('BPF_').lower()}")
@@ -174,23 +190,23 @@ def test_23_times_are_23_events_by_each_mechanism(group, hook):
         with pytest.raises((FeatureMissing, KernelError)), load(program) as obj:
             obj.attach()
         pytest.skip(answer.reason)
-    with load(program) as obj:
+    with Child(lambda: be_in(group), work) as child, load(program) as obj:
         for round_, mode in enumerate(("link", "prog_attach"), 1):
             (link,) = obj.attach(mode)
             assert query(where).prog_ids == (obj[program].info().id,)
             if mode == "link":
                 info = link.info()
                 assert (info.kind, info.details["attach_type"]) == ("cgroup", where.attach_type)
-            working(group, work)
-            # Sockets are let go a moment after the process has ended.
+            child.work()
+            # Sockets are let go a moment after they are closed.
             until(lambda round_=round_: obj[counts][0] >= EVENTS * round_)
             link.close()
             assert query(where).prog_ids == ()
-        working(group, work)
+        child.work()
         assert obj[counts][0] == 2 * EVENTS
 
 
-def test_one_program_takes_the_place_of_another(group):
+def test_one_program_takes_the_place_of_another(group, working):
     work, where = HOOKS["egress"][1], cgroup(group, "egress")
     old, olds = watching("old", BPF_PROG_TYPE_CGROUP_SKB, where)
     new, news = watching("new", BPF_PROG_TYPE_CGROUP_SKB, where)
@@ -216,7 +232,7 @@ def test_one_program_takes_the_place_of_another(group):
         assert (caught.value.rule, caught.value.errno) == ("attach-refused", errno.ENOENT)
 
 
-def test_who_else_may_attach(group):
+def test_who_else_may_attach(group, working):
     below = f"{group}/below"
     os.mkdir(below)
     where = cgroup(group, "egress")

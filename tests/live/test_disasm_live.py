@@ -16,8 +16,6 @@ from bpfasm.isa.match import form_of
 from bpfasm.kernel import load
 from bpfasm.kernel.programs.info import jited, xlated
 
-pytestmark = pytest.mark.lab
-
 PROG = Program(
     "shown",
     BPF_PROG_TYPE_SOCKET_FILTER,
@@ -48,6 +46,7 @@ def loaded():
         yield objects[PROG]
 
 
+# What a kernel has of a program is read in test_info.py; its text is the same whichever kernel it is.
 @pytest.mark.parametrize(("syntax", "dialect"), [("llvm", llvm), ("ubpf", ubpf)])
 def test_a_program_in_the_kernel_is_shown_in_every_syntax(loaded, syntax, dialect):
     lines = [line for line in disasm(f"id:{loaded.info().id}", "--to", syntax).splitlines() if line[:1] not in "#;"]
@@ -55,6 +54,7 @@ def test_a_program_in_the_kernel_is_shown_in_every_syntax(loaded, syntax, dialec
     assert [line.partition("  #")[0] for line in lines] == expected
 
 
+@pytest.mark.lab
 def test_its_native_code_stands_between(loaded):
     pytest.importorskip("capstone")
     if not jited(loaded.fd):
@@ -67,6 +67,7 @@ def test_its_native_code_stands_between(loaded):
     assert disasm(f"id:{loaded.info().id}", "--native", "--json").startswith("{")
 
 
+@pytest.mark.lab
 def test_bpftools_json_is_read(loaded):
     bpftool = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin")
     if bpftool is None:

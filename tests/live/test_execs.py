@@ -2,10 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import zygote
 
 pytestmark = pytest.mark.lab
 
@@ -14,9 +14,9 @@ PROGRAMS = 5
 
 
 def start(*arguments):
-    command = [sys.executable, "-X", "dev", ROOT / "examples" / "execs.py", *arguments]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    options = {"env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
+    example = ROOT / "examples" / "execs.py"
+    return zygote.python(example, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def run_programs():

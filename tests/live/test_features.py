@@ -5,20 +5,18 @@ What each kernel answers is in test_probes.py; how that is shown is the same on 
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import zygote
 
 ROOT = Path(__file__).parents[2]
 
 
 def features(*words, status=0):
     """Run the command; return what it printed."""
-    command = [sys.executable, "-m", "bpfasm", "features", *words, "--on", "live"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    words = ["-m", "bpfasm", "features", *words, "--on", "live"]
+    done = zygote.run(*words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True)
     assert (done.returncode, done.stderr) == (status, ""), done.stdout
     return done.stdout
 

@@ -9,6 +9,7 @@ import time
 from functools import partial
 
 import pytest
+from support import zygote
 from support.counting import EVENTS, Child, counter, work
 
 from bpfasm.asm import *
@@ -21,13 +22,12 @@ from bpfasm.kernel.links.tracing.kprobe import generic
 from bpfasm.kernel.objects import ids
 from bpfasm.kernel.programs.program import KernelProgram
 from bpfasm.kernel.user import code_of, find_file
-from bpfasm.syscall import system, tracefs
+from bpfasm.syscall import tracefs
 
 pytestmark = pytest.mark.lab
 
-#: So many processes of each mechanism are killed. An emulated guest takes 10 s for a round: on the lab's four kernels
-#: together it is as many.
-KILLS = 5 if "rdinit=/lab/" in (system.read("/proc/cmdline") or "") else 20
+#: So many processes of each mechanism are killed; fewer in an emulated guest, which takes 10 s for a round.
+KILLS = 2 if zygote.IN_GUEST else 20
 NAME = "bpfasm_killed"
 
 #: Each mechanism: type, place, mode.

@@ -146,16 +146,8 @@ def test_an_offset_beyond_the_function(mode):
     assert caught.value.rule == "kprobe-offset"
 
 
-@pytest.mark.parametrize(
-    ("where", "what", "do"),
-    [
-        (kprobe(syscall="fchwnat"), "this kernel has no system call fchwnat (no function ", "fchownat"),
-        (kretprobe(syscall="nosuchcall_xyz"), "this kernel has no system call nosuchcall_xyz", ""),
-        (kprobe("vfs_raed"), "this kernel has no function vfs_raed to probe", "vfs_read"),
-        (kprobe("no.such.isra.0"), "this kernel has no function no.such.isra.0 to probe", ""),
-    ],
-)
-def test_an_unknown_symbol(mode, where, what, do):
+def unknown(mode, where, what, do):
+    """Attach to what is not there, and hear so."""
     program, _ = counter("unknown", where)
     with load(program) as obj, pytest.raises(KernelError) as caught:
         obj.attach(mode)
@@ -164,6 +156,23 @@ def test_an_unknown_symbol(mode, where, what, do):
     assert do in caught.value.do
     assert caught.value.rule == "no-symbol"
     no_event_of_ours()
+
+
+def test_an_unknown_symbol(mode):
+    """Each mechanism tells it by an errno of its own; the sentence is made of that and of the symbol."""
+    unknown(mode, kprobe("vfs_raed"), "this kernel has no function vfs_raed to probe", "vfs_read")
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "do"),
+    [
+        (kprobe(syscall="fchwnat"), "this kernel has no system call fchwnat (no function ", "fchownat"),
+        (kretprobe(syscall="nosuchcall_xyz"), "this kernel has no system call nosuchcall_xyz", ""),
+        (kprobe("no.such.isra.0"), "this kernel has no function no.such.isra.0 to probe", ""),
+    ],
+)
+def test_symbols_of_every_kind(kprobes, where, what, do):
+    unknown("auto", where, what, do)
 
 
 def test_a_function_that_must_not_be_probed(mode):
@@ -298,11 +307,19 @@ def probes():
     return system.read("/sys/kernel/debug/kprobes/list")
 
 
-@pytest.mark.parametrize(
-    ("signum", "said"),
-    [(signal.SIGTERM, "terminated 15"), (signal.SIGHUP, "terminated 1"), (signal.SIGINT, "interrupted")],
-)
-def test_signals_detach(python, mode, signum, said):
+SIGNALS = [(signal.SIGTERM, "terminated 15"), (signal.SIGHUP, "terminated 1"), (signal.SIGINT, "interrupted")]
+
+
+@pytest.mark.parametrize(("signum", "said"), SIGNALS)
+def test_signals_detach(python, kprobes, signum, said):
+    detaches(python, "auto", signum, said)
+
+
+def test_a_signal_detaches_what_each_mechanism_attached(python, mode):
+    detaches(python, mode, *SIGNALS[0])
+
+
+def detaches(python, mode, signum, said):
     with python(HOLD, mode) as process:
         assert process.stdout.readline() == "attached\n"
         process.send_signal(signum)

@@ -7,6 +7,7 @@ import struct
 import pytest
 from support import bpf2
 from support.chance import Chance
+from support.each import each
 from support.mistakes import counts, mistakes, ring, slots
 
 from bpfasm.asm import *
@@ -56,6 +57,6 @@ def test_programs_that_the_kernel_takes_are_silent(verdict):
     assert taken > 5
 
 
-@pytest.mark.parametrize("mistake", [each for each in mistakes() if not each.taken], ids=lambda each: each.id)
-def test_a_mistake_is_refused(verdict, mistake):
+@each([mistake for mistake in mistakes() if not mistake.taken], named=lambda mistake: mistake.id)
+def test_a_mistake_is_refused(mistake, verdict):
     assert not verdict(mistake.program())

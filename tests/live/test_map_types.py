@@ -2,9 +2,11 @@
 
 import errno
 import os
+from contextlib import contextmanager
 
 import pytest
 from support.bpf2 import running_series
+from support.each import each
 
 from bpfasm.asm import *
 from bpfasm.asm.map_types import OPS, all_types, type_of
@@ -16,8 +18,7 @@ from bpfasm.syscall.libc import ENOTSUPP, buffer
 
 pytestmark = pytest.mark.lab
 
-ROWS = {row.spec: row for row in all_types()}
-each_type = pytest.mark.parametrize("row", list(ROWS.values()), ids=list(ROWS))
+each_type = each(all_types(), named=lambda row: row.spec)
 
 #: What a kernel says to what it does not have.
 NOT_THERE = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
@@ -69,9 +70,8 @@ def sample_of(type):
     return spec, fields
 
 
-@pytest.fixture
 def sample(row):
-    """The fields of a map that this kernel creates."""
+    """Return a declaration that this kernel takes, and its fields; skip a type that it does not have."""
     if has_map_type(row.type) is False:
         pytest.skip("this kernel does not have it")
     spec, fields = sample_of(row.type)
@@ -89,10 +89,9 @@ def test_a_kernel_has_a_type_from_its_release_on(row):
 # Ops
 
 
-@pytest.fixture
-def opened(row, sample):
-    """A map of the type."""
-    spec, fields = sample
+@contextmanager
+def opened(row, spec, fields):
+    """Make a map of the type, and close it."""
     if row.handle == "map":
         fields = fields | {
             "inner_map_fd": bpf.map_create(map_type=BPF_MAP_TYPE_ARRAY, key_size=4, value_size=4, max_entries=1)
@@ -100,8 +99,10 @@ def opened(row, sample):
     fd = create_with_types(spec, fields)
     if row.handle == "map":
         os.close(fields["inner_map_fd"])
-    yield fd
-    os.close(fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def try_op(row, spec, fd, op):
@@ -133,19 +134,20 @@ def try_op(row, spec, fd, op):
 
 
 @each_type
-def test_what_can_be_done(row, sample, opened):
-    spec, _ = sample
+def test_what_can_be_done(row):
+    spec, fields = sample(row)
     wrong = {}
-    for op in OPS:
-        if op == "next" and "lookup" not in row.ops and row.keys == "index":
-            continue  # the kernel lists all its numbers, whether there is an element or not
-        there = op in row.ops and max(number(row.ops[op] or row.since), number(row.since)) <= RUNNING
-        done = (0, errno.ENOENT, errno.EBADF, errno.ESRCH)
-        if row.type == BPF_MAP_TYPE_SOCKMAP and op == "delete":
-            done = (errno.EINVAL,)  # its ENOENT
-        result = try_op(row, spec, opened, op)
-        if result not in (done if there else NOT_THERE):
-            wrong[op] = errno.errorcode.get(result, result)
+    with opened(row, spec, fields) as fd:
+        for op in OPS:
+            if op == "next" and "lookup" not in row.ops and row.keys == "index":
+                continue  # the kernel lists all its numbers, whether there is an element or not
+            there = op in row.ops and max(number(row.ops[op] or row.since), number(row.since)) <= RUNNING
+            done = (0, errno.ENOENT, errno.EBADF, errno.ESRCH)
+            if row.type == BPF_MAP_TYPE_SOCKMAP and op == "delete":
+                done = (errno.EINVAL,)  # its ENOENT
+            result = try_op(row, spec, fd, op)
+            if result not in (done if there else NOT_THERE):
+                wrong[op] = errno.errorcode.get(result, result)
     assert wrong == {}
 
 
@@ -162,8 +164,8 @@ SIZES = {"key": "key_size", "value": "value_size"}
 
 
 @each_type
-def test_sizes_beside_those_in_the_table_are_refused(row, sample):
-    _, fields = sample
+def test_sizes_beside_those_in_the_table_are_refused(row):
+    _, fields = sample(row)
     for part, field in (SIZES | {"entries": "max_entries"}).items():
         if row.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY and part == "entries":
             continue
@@ -172,8 +174,8 @@ def test_sizes_beside_those_in_the_table_are_refused(row, sample):
 
 
 @each_type
-def test_sizes_in_the_table_are_taken(row, sample):
-    _, fields = sample
+def test_sizes_in_the_table_are_taken(row):
+    _, fields = sample(row)
     if row.btf == "must" or row.handle == "map":
         return
     for part, field in SIZES.items():
@@ -186,15 +188,15 @@ def test_sizes_in_the_table_are_taken(row, sample):
 
 
 @each_type
-def test_flags_that_a_type_cannot_do_without(row, sample):
-    _, fields = sample
+def test_flags_that_a_type_cannot_do_without(row):
+    _, fields = sample(row)
     if row.flags and row.btf != "must":
         assert try_creating(fields | {"map_flags": 0}) in NOT_THERE
 
 
 @each_type
-def test_map_extra(row, sample):
-    _, fields = sample
+def test_map_extra(row):
+    _, fields = sample(row)
     for extra in beside(row.extra):
         assert try_creating(fields | {"map_extra": extra}) != 0
 
@@ -214,9 +216,10 @@ def typed(row):
 
 
 @each_type
-def test_types_are_told_where_the_kernel_takes_them(row, sample):
+def test_types_are_told_where_the_kernel_takes_them(row):
     from bpfasm.kernel.maps.create import _with_btf
 
+    sample(row)
     spec = typed(row)
     fields = create_fields(spec)
     inner = None

@@ -8,13 +8,14 @@ from bpfasm.asm.relax import Inserted
 from bpfasm.errors import LabelError
 from bpfasm.kernel import load
 
-pytestmark = pytest.mark.lab
-
 XDP = BPF_PROG_TYPE_XDP
 
 
 def program(filler):
-    """Return a program that adds 1 ``filler`` times, or jumps over that, as the first byte of the packet wants."""
+    """Return a program that adds 1 a hundred times, or jumps over that, as the first byte of the packet wants.
+
+    Behind that are ``filler`` slots that change nothing, two an instruction: half the work for who lays it out.
+    """
     return Program("far", XDP, [
         BPF_MOV64_IMM(R0, 7),
         BPF_LDX_MEM(BPF_W, R2, R1, 0),
@@ -29,7 +30,8 @@ def program(filler):
         label("main"),
         BPF_JMP_IMM(BPF_JEQ, R2, 3, "out"),
         BPF_JMP_IMM(BPF_JSET, R2, 4, "out"),
-        *[BPF_ALU64_IMM(BPF_ADD, R0, 1)] * filler,
+        *[BPF_ALU64_IMM(BPF_ADD, R0, 1)] * 100,
+        *[BPF_LD_IMM64(R5, 0)] * (filler // 2),
         BPF_JMP_IMM(BPF_JGE, R2, 200, "back"),
         label("out"),
         BPF_ALU64_IMM(BPF_ADD, R0, 1000),
@@ -48,17 +50,18 @@ def gotol():
         return False
 
 
+@pytest.mark.lab
 @pytest.mark.parametrize("way", ["islands", "gotol"])
 def test_far_jumps_go_the_same_way(way):
     if way == "gotol" and not gotol():
         pytest.skip("gotol came with Linux 6.6")
     target = Target(gotol=way == "gotol")
-    near, far = (link(program(filler), target, relax=True) for filler in (100, 30_500))
+    near, far = (link(program(filler), target, relax=True) for filler in (0, 30_400))
     assert not any(isinstance(insn, Inserted) for insn in near.insns)
     assert any(isinstance(insn, Inserted) for insn in far.insns)
     with bpf2.Prog(near.code, XDP) as one, bpf2.Prog(far.code, XDP) as other:
         results = {byte: (one.run(packet(byte)), other.run(packet(byte))) for byte in (0, 3, 4, 200)}
-    assert results == {0: (1107, 31507), 3: (1007, 1007), 4: (1007, 1007), 200: (107, 30507)}
+    assert results == {0: (1107, 1107), 3: (1007, 1007), 4: (1007, 1007), 200: (107, 107)}
 
 
 def packet(byte):
@@ -66,12 +69,12 @@ def packet(byte):
 
 
 def test_a_far_program_is_loaded_by_islands():
+    """The bytes are those that each kernel has run above."""
+    far = program(33_000)
     with pytest.raises(LabelError) as caught:
-        load(program(33_000))
+        load(far)
     assert caught.value.rule == "jump-range"
-    for filler in (30_500, 33_000):
-        far = program(filler)
-        with load(far, relax=True) as obj:
-            loaded = obj[far]
-            assert loaded.program is far
-            assert loaded.test_run(packet(0)).retval == 1007 + filler
+    with load(far, relax=True) as obj:
+        loaded = obj[far]
+        assert loaded.program is far
+        assert loaded.test_run(packet(0)).retval == 1107

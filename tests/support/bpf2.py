@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
 import resource
@@ -152,6 +153,7 @@ def is_in(form):
     return kernel_source.has(form, running_series())
 
 
+@functools.cache
 def kernel_types():
     """Return the ids of the running kernel's variables and functions by (kind, name), as its BTF has them."""
     path = Path("/sys/kernel/btf/vmlinux")
@@ -159,28 +161,21 @@ def kernel_types():
     if not data:
         return {}
     header, types, types_len, strings = struct.unpack_from("=4I", data, 4)
-    at, end, number, found = header + types, header + types + types_len, 0, {}
-    #: Bytes after the first 12, and bytes for each of the members that the type counts.
-    after = {
-        1: (4, 0),
-        3: (12, 0),
-        4: (0, 12),
-        5: (0, 12),
-        6: (0, 8),
-        13: (0, 8),
-        14: (4, 0),
-        15: (0, 12),
-        17: (4, 0),
-    }
-    after[19] = (0, 12)
+    #: Words after the first 3 of a type by its kind, and words for each of the members that it counts.
+    fixed, each = [0] * 32, [0] * 32
+    for kind, words in ((1, 1), (3, 3), (14, 1), (17, 1)):
+        fixed[kind] = words
+    for kind, words in ((4, 3), (5, 3), (6, 2), (13, 2), (15, 3), (19, 3)):
+        each[kind] = words
+    words = memoryview(data)[header + types : header + types + types_len].cast("I")
+    at, end, number, found = 0, len(words), 0, {}
     while at < end:
         number += 1
-        name_at, info, _ = struct.unpack_from("=3I", data, at)
+        info = words[at + 1]
         kind = info >> 24 & 31
         if kind in (12, 14):
-            start = header + strings + name_at
+            start = header + strings + words[at]
             name = data[start : data.index(b"\0", start)].decode()
             found["var" if kind == 14 else "func", name] = number
-        fixed, each = after.get(kind, (0, 0))
-        at += 12 + fixed + each * (info & 0xFFFF)
+        at += 3 + fixed[kind] + each[kind] * (info & 0xFFFF)
     return found

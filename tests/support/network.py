@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import traceback
+from contextlib import contextmanager
 
 from bpfasm.asm import *
 
@@ -37,6 +38,34 @@ def unshare(what=CLONE_NEWNET):
     """Go into a network namespace of one's own, whose loopback device is up."""
     assert ctypes.CDLL(None, use_errno=True).unshare(what) == 0, os.strerror(ctypes.get_errno())
     up("lo")
+
+
+@contextmanager
+def namespace():
+    """Give a file to ``join`` a network namespace by, made once for many children: guests are long at it."""
+    (made, say), (over, end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(end)
+        unshare()
+        os.write(say, b"r")
+        os.read(over, 1)
+        os._exit(0)
+    os.close(say)
+    os.read(made, 1)
+    it = os.open(f"/proc/{child}/ns/net", os.O_RDONLY)
+    for fd in (made, over, end):
+        os.close(fd)
+    assert os.waitpid(child, 0)[1] == 0
+    try:
+        yield it
+    finally:
+        os.close(it)
+
+
+def join(namespace):
+    """Be in a network namespace from now on."""
+    assert ctypes.CDLL(None, use_errno=True).setns(namespace, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
 
 
 def alone(test):
