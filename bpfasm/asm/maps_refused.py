@@ -9,7 +9,7 @@ from bpfasm.uapi import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfasm.asm.map_types import Numbers
+    from bpfasm.asm.map_types import MapType, Numbers
     from bpfasm.asm.maps import MapSpec
 
 
@@ -37,8 +37,13 @@ def refused(spec: MapSpec) -> MapError:
     if spec.inner is None:
         what, do = "does not say what the maps in it look like", "give it inner=, a declaration of such a map"
     else:
-        what, do = f"has an inner map, and is a {row.spec}", "ArrayOfMaps and HashOfMaps hold maps"
+        what, do = f"has an inner map, and is {_one(row)}", "ArrayOfMaps and HashOfMaps hold maps"
     return MapError(f"{spec.name} {what}", do, source=outside(), rule="map-inner")
+
+
+def _one(row: MapType) -> str:
+    """Return what maps of a type are called, with its article."""
+    return f"{'an' if row.spec[0] in 'AEIO' else 'a'} {row.spec}"
 
 
 def _key(spec: MapSpec) -> MapError:
@@ -110,7 +115,7 @@ def no_such_operation(spec: MapSpec, op: str) -> MapError:
         do = "set the value to 0"
     else:
         do = f"it has {', '.join(words for name, words in _HAS.items() if name in row.ops)}"
-    return MapError(f"{spec.name} is a {row.spec}, {lack}", do, source=outside(), rule="map-operation")
+    return MapError(f"{spec.name} is {_one(row)}, {lack}", do, source=outside(), rule="map-operation")
 
 
 def iteration_aborted(spec: MapSpec) -> IterationAborted:

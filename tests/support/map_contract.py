@@ -167,7 +167,7 @@ def test_an_array(make):
     refused(E2BIG, m.__setitem__, 3, Pair(a=1, b=1))
     refused(EEXIST, m.put, 0, Pair(a=1, b=1), BPF_NOEXIST)
     for call in (lambda: m.__delitem__(0), m.clear, lambda: m.pop(0), m.popitem, m.drain, lambda: m.delete([0])):
-        with pytest.raises(MapError, match="m is a ArrayMap, whose keys cannot be deleted") as caught:
+        with pytest.raises(MapError, match="m is an ArrayMap, whose keys cannot be deleted") as caught:
             call()
         assert caught.value.rule == "map-operation"
     m.update({0: (1, 2), 2: (3, 4)})
