@@ -177,7 +177,7 @@ def test_flags_of_a_batch():
 def test_while_keys_come_and_go(batches, strict):
     """No key comes twice; in batches, which hold a bucket's lock, those that stay are all there."""
     spec = HashMap("m", key=u32, value=u64, max_entries=2000)
-    stay = {2 * n: n for n in range(500)}
+    stay = {2 * n: n for n in range(MANY // 2)}
     stop = threading.Event()
     with load(spec) as obj:
         m = obj[spec]
@@ -185,9 +185,9 @@ def test_while_keys_come_and_go(batches, strict):
 
         def churn():
             while not stop.is_set():
-                for n in range(1, 400, 2):
+                for n in range(1, MANY // 2, 2):
                     m[n] = 0
-                m.delete(range(1, 400, 2))
+                m.delete(range(1, MANY // 2, 2))
 
         thread = threading.Thread(target=churn)
         thread.start()

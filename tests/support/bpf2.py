@@ -113,7 +113,7 @@ class Prog(Fd):
             except OSError as error:
                 if log:
                     raise Refused(error.errno, log.value.decode()) from None
-                log = ctypes.create_string_buffer(1 << 20)  # it is slow: written only for what is refused
+                log = ctypes.create_string_buffer(1 << 16)  # it is slow: written only for what is refused
                 continue
             super().__init__(number)
             return
