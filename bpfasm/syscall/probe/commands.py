@@ -12,7 +12,7 @@ from functools import partial
 
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, NR, buffer, errno, syscall
-from bpfasm.syscall.probe.answer import Answer, Tried, judge, yes
+from bpfasm.syscall.probe.answer import Answer, Tried, denied, judge, yes
 from bpfasm.syscall.probe.btf import loaded
 from bpfasm.syscall.probe.feature import Feature, label
 from bpfasm.syscall.probe.links import named
@@ -210,7 +210,8 @@ def field(number: int, name: str) -> Answer:
     tried = ask(number, {**_IDLE[number], name: 1})
     tried = tried.replace(call=f"{tried.call} with {name}")
     if tried.errno == before.errno:
-        return yes(tried.words)
+        # Before 5.19 the system call is refused to who may not make it before anything is looked at.
+        return denied(tried) if tried.not_permitted else yes(tried.words)
     return judge(tried, absent=(EINVAL, E2BIG), reason="the kernel does not know it")
 
 
