@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from bpfasm.errors import FeatureMissing, UsageError
+from bpfasm.errors import FeatureMissing, KernelError, UsageError
 from bpfasm.kernel.base.memlock import plenty
 from bpfasm.kernel.base.privilege import not_permitted
 from bpfasm.kernel.base.words import IN_THE_LAB, errno_name
@@ -58,6 +58,8 @@ def _probed(feature: Feature) -> Answer:
     """Return what a probe answers; where what it takes to ask was refused already, that."""
     try:
         return explained(feature.probe())
+    except KernelError:
+        raise  # in words already: there was no file to ask with
     except OSError as error:
         return explained(refused(error))
 

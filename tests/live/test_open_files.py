@@ -9,7 +9,7 @@ PROGRAM = """
     import os, resource, sys
     from bpfasm.asm import *
     from bpfasm.errors import KernelError
-    from bpfasm.kernel import load
+    from bpfasm.kernel import features, load
     from bpfasm.kernel.readers.perfbuf import FlightRecorder
 
     counts = HashMap("counts", key=u32, value=u64, max_entries=8)
@@ -41,6 +41,9 @@ PROGRAM = """
         with load(events) as obj:
             FlightRecorder(obj[events]).close()
 
+    def asking():
+        features.ask("map/hash")
+
     do = globals()[sys.argv[1]]
     do()
     before = os.listdir("/proc/self/fd")
@@ -62,7 +65,7 @@ PROGRAM = """
 
 @pytest.mark.parametrize(
     ("doing", "least"),
-    [("loading", 3), ("nesting", 2), ("reading", 3), ("reading_perf", 4), ("recording", 2)],
+    [("loading", 3), ("nesting", 2), ("reading", 3), ("reading_perf", 4), ("recording", 2), ("asking", 1)],
 )
 def test_the_limit_is_named(python, doing, least):
     with python(PROGRAM, doing) as process:
