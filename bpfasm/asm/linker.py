@@ -14,7 +14,7 @@ from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Label, Mark, Symbol, label_text
 from bpfasm.asm.variables import Global
-from bpfasm.errors import LabelError, LinkError
+from bpfasm.errors import LabelError, LinkError, OperandError
 from bpfasm.isa.insn import CHUNK, FIELDS, LD_IMM64, Insn, encode, slots
 from bpfasm.uapi import bpf, bpf_common
 from bpfasm.value import Value
@@ -248,7 +248,7 @@ def _are_numbers(items: Sequence[Item]) -> TypeGuard[Sequence[Insn]]:
     try:
         _, _, _, off, imm, _, imm2 = islice(zip(*items, strict=True), len(FIELDS))
         return sum(off + imm).__class__ is int and imm2.count(None) == len(items)
-    except TypeError:
+    except (TypeError, OperandError):  # the latter is a register's
         return False
 
 

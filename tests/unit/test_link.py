@@ -240,7 +240,7 @@ def test_insn_at_knows_slots():
 
 
 def test_what_cannot_be_resolved_is_refused():
-    for fields in ({"off": 1.5}, {"off": counts()}, {"imm": 1.5}, {"imm": None}):
+    for fields in ({"off": 1.5}, {"off": counts()}, {"imm": 1.5}, {"imm": None}, {"imm": R1}):
         with pytest.raises(LinkError) as caught:
             assemble(program(Insn(BPF_JMP | BPF_JA, **fields)))
         assert caught.value.rule == "unlinked"

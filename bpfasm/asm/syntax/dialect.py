@@ -47,6 +47,7 @@ _NUMBERS = ("off", "imm", "cmp", "imm64")
 
 #: Helpers by number, as the kernel prints them.
 HELPERS = {number: name.replace("BPF_FUNC_", "bpf_", 1) for number, name in names(bpf, "bpf_func_id").items()}
+NUMBER_OF_HELPER = {name: number for number, name in HELPERS.items()}
 
 
 class Dialect:

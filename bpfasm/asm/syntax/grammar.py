@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
-from bpfasm.asm.syntax.dialect import HELPERS, Dialect, example
+from bpfasm.asm.syntax.dialect import HELPERS, NUMBER_OF_HELPER, Dialect, example
 from bpfasm.asm.types import raw as raw_type
 from bpfasm.asm.variables import Global
 from bpfasm.errors import DecodeError
@@ -91,7 +91,6 @@ _WORDS = {
     "kfunc": "a kernel function",
 }
 _LABELS = ("jump", "jump32", "callee", "func", "label")
-_NUMBER_OF_HELPER = {name: number for number, name in HELPERS.items()}
 
 #: A helper of 1.3 million lines is enough for any program; what is remembered of shapes has an end.
 _MOST_SHAPES = 20_000
@@ -609,7 +608,7 @@ class _Match:
     def _helper(self, at: int) -> int:
         """Take a helper by name, with its number behind it or without."""
         token = self._token(at)
-        number = _NUMBER_OF_HELPER.get(token.text)
+        number = NUMBER_OF_HELPER.get(token.text)
         if token.text == "unknown" and self._token(at + 1).text == "#":
             return self._number(at + 2, "helper", IMM_AT, IMM)
         minus = self._token(at + 2).text == "-"
@@ -626,7 +625,7 @@ class _Match:
                 raise Miss(at, f"{token.text} is not the name of helper {given}", "text-helper", do)
             return self._number(at + 2, "helper", IMM_AT, (given, given))
         if number is None:
-            close = get_close_matches(token.text, _NUMBER_OF_HELPER, n=1)
+            close = get_close_matches(token.text, NUMBER_OF_HELPER, n=1)
             do = f"did you mean {close[0]}?" if close else "write its number, or label the function"
             raise Miss(at, f"there is no helper and no label {token.text}", "text-helper", do)
         self.result.fields[IMM_AT] = number

@@ -7,7 +7,7 @@ program's own function its distance in ``off``. What they stand for is given bes
 from __future__ import annotations
 
 from bpfasm.asm.syntax import kernel
-from bpfasm.asm.syntax.dialect import HELPERS
+from bpfasm.asm.syntax.dialect import HELPERS, NUMBER_OF_HELPER
 from bpfasm.isa.filter_h import BPF_CALL_ARGS
 from bpfasm.isa.insn import LD_IMM64
 from bpfasm.uapi import bpf, bpf_common
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from bpfasm.isa.insn import Insn
 
 _CALLS = (bpf_common.BPF_JMP | bpf.BPF_CALL, bpf_common.BPF_JMP | BPF_CALL_ARGS)
-
-
-#: Helpers by name.
-_NUMBERS: dict[str | None, int] = {name: number for number, name in HELPERS.items()}
 
 
 class Names(Value):
@@ -71,10 +67,11 @@ def as_written(insns: Iterable[Insn], names: Names) -> Iterator[Insn]:
     A call of what is no helper, and what the kernel put in, stay as they are.
     """
     for insn in insns:
+        helper = NUMBER_OF_HELPER.get(names.calls.get(insn.imm, ""))
         if insn.code in _CALLS and insn.src_reg == bpf.BPF_PSEUDO_CALL:
             yield insn.replace(code=_CALLS[0], off=0, imm=insn.off)
-        elif insn.code == _CALLS[0] and insn.src_reg == 0 and (name := names.calls.get(insn.imm)) in _NUMBERS:
-            yield insn.replace(imm=_NUMBERS[name])
+        elif insn.code == _CALLS[0] and insn.src_reg == 0 and helper is not None:
+            yield insn.replace(imm=helper)
         else:
             yield insn
 
