@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FUNCTION, SYSCALL, PATTERN, USER, USDT = "function", "syscall", "pattern", "user", "usdt"
 TRACEPOINT, RAW_TRACEPOINT, BTF = "tracepoint", "raw tracepoint", "btf"
 
+#: Where variables are that are structs of functions. What is in the second is registered by a link.
+STRUCTS = (".struct_ops", ".struct_ops.link")
+
 
 class SectionName(Value):
     """What programs of a section are: their type, what BPF_PROG_LOAD is told of it, and what follows the name.

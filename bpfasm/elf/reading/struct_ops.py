@@ -1,13 +1,15 @@
 """Structs of functions in an object that is read: variables of .struct_ops, with programs in the place of functions.
 
 The struct that an object has need not be the kernel's: members go by their names to their places there, and what is 0
-may be missing. (libbpf: bpf_map__init_kern_struct_ops())
+may be missing. A StructOps is registered by a link wherever the kernel has such links, whichever section it is from.
+(libbpf: bpf_map__init_kern_struct_ops())
 """
 
 from __future__ import annotations
 
 from bpfasm.asm.struct_ops import StructOps
 from bpfasm.btf.core_types import essential
+from bpfasm.elf.sections import STRUCTS
 from bpfasm.isa.insn import SLOT_BYTES
 from bpfasm.uapi import btf as kinds, elf
 from bpfasm.value import Value
@@ -25,9 +27,6 @@ if TYPE_CHECKING:
     Broken = Callable[[str], DecodeError]
     #: The places in a section that hold an address: the offset, a symbol, what is added to it.
     Addresses = Callable[[Section], list[tuple[int, Symbol, int]]]
-
-#: What is in the second is registered by a link, which StructOps is wherever the kernel has such links.
-SECTIONS = (".struct_ops", ".struct_ops.link")
 
 _NUMBERS = (kinds.BTF_KIND_INT, kinds.BTF_KIND_ENUM, kinds.BTF_KIND_ENUM64, kinds.BTF_KIND_PTR)
 
@@ -67,7 +66,7 @@ def declared(file: Elf, btf: Btf, addresses: Addresses, broken: Broken) -> list[
     found = []
     for section in file.sections:
         name = section.name.removeprefix("?")
-        if name not in SECTIONS or not section.size or section.type == elf.SHT_NOBITS:
+        if name not in STRUCTS or not section.size or section.type == elf.SHT_NOBITS:
             continue
         data, places = file.contents(section), {at: (symbol, more) for at, symbol, more in addresses(section)}
         for id in btf.find(section.name, kinds.BTF_KIND_DATASEC):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bpfasm.asm.program import Program
 from bpfasm.elf.layout import R_BPF_64_ABS64
+from bpfasm.elf.sections import STRUCTS
 from bpfasm.errors import LinkError, MapError
 from bpfasm.uapi import btf as kinds
 from bpfasm.uapi.elf import SHF_ALLOC, SHF_WRITE, STT_OBJECT
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bpfasm.elf.writing.local_types import LocalTypes
 
 #: Registered by the map itself, as every kernel takes it. Those of a link have another section (6.4, libbpf 1.2).
-SECTION = ".struct_ops"
+SECTION, _ = STRUCTS
 
 _WORD = 8
 
