@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfasm.asm.maps import NAME_MAX
 from bpfasm.errors import InputError
 from bpfasm.kernel.base.owned import Owned
 from bpfasm.kernel.objects import ids
@@ -17,10 +18,6 @@ SELECTORS = {
     "link": ("id", "pinned"),
     "btf": ("id",),
 }
-
-
-#: The kernel keeps so many characters of a name.
-_KEPT = 15
 
 
 class Opened(Owned):
@@ -79,7 +76,7 @@ def _is(kind: str, fd: int, how: str, what: str) -> bool:
     if how == "tag":
         return bool(about["tag"].hex() == what.lower())
     name = ids.text(about["name"])
-    if len(name) < _KEPT or not what.startswith(name):
+    if len(name) < NAME_MAX or not what.startswith(name):
         return name == what
     if kind != "prog":
         return True
