@@ -77,7 +77,7 @@ def _tests(arguments: Namespace) -> list[dict[str, Any]]:
     from bpfasm.views import matrix
 
     top = project_root()
-    if not (top / "tests").is_dir():
+    if not (top / "tests" / "live").is_dir():
         raise FeatureMissing(
             "the live tests are in a checkout of bpfasm, and this is the installed package",
             "run it in a checkout, or name a command: lab matrix -- COMMAND",
@@ -96,7 +96,7 @@ def _tests(arguments: Namespace) -> list[dict[str, Any]]:
     words += [] if arguments.timeout is None else [f"-olab_timeout={arguments.timeout}"]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         report = Path(folder, "report.json")
-        status = pytest.main([*words, "--lab-report", str(report), str(top / "tests")])
+        status = pytest.main([*words, "--lab-report", str(report), str(top / "tests" / "live")])
         if status == _PYTEST_INTERRUPTED:
             raise KeyboardInterrupt
         results = json.loads(report.read_text())["kernels"] if report.exists() else []
