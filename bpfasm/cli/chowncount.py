@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
         metavar="S",
         help="seconds to count; 0 is until Ctrl-C, or all calls are made (default: 10, and 0 with --calls)",
     )
-    parser.add_argument("--json", action="store_true", help="print the result as a JSON document")
+    parser.add_argument("--json", action="store_true", help="print the result as a JSON document, one line a kernel")
     add_on(parser)
     args = parser.parse_args(argv)
     if args.timeout is None:
@@ -135,7 +135,8 @@ def _verdict(args: Namespace, counted: int, called: int) -> None:
     if args.json:
         import json
 
-        print(json.dumps({"schema": "bpfasm/chowncount/1", "form": args.form, "counted": counted, "called": called}))
+        document = {"schema": "bpfasm/chowncount/1", "release": os.uname().release, "form": args.form}
+        print(json.dumps({**document, "counted": counted, "called": called}))
         return
     difference = abs(counted - called)
     if counted == called:

@@ -56,7 +56,8 @@ def main() -> NoReturn:
     job = json.loads(sys.stdin.readline())
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     runs = [Run(job, kernel, events) for kernel in job["kernels"]]
-    pool = Pool([run.all for run in runs])
+    # The one with the most to do first: one that begins when the others are through has no company.
+    pool = Pool([run.all for run in sorted(runs, key=lambda run: -len(run.left))])
     pool.add(job["at_a_time"])
     threading.Thread(target=_listen, args=(pool,), daemon=True).start()
     threading.Thread(target=_watch, args=(runs,), daemon=True).start()

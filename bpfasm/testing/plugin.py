@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from bpfasm.lab import Kernel
 
-MARKER = "lab: run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest"
+MARKER = (
+    "lab(ends=False): run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest; "
+    "with ends=True on the first and the last of the lab's, which is enough for what hardly depends on the kernel"
+)
 
 #: The names of the kernels that this run's tests are for; "live" is the one that runs here.
 NAMES = pytest.StashKey[list[str]]()
@@ -83,11 +86,22 @@ def _named(asked: Sequence[str]) -> tuple[list[str], dict[str, Kernel]]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one of a marked test for each kernel. The kernel comes first in the id, since this hook does."""
-    if metafunc.definition.get_closest_marker("lab"):
-        names = metafunc.config.stash[NAMES]
+    marker = metafunc.definition.get_closest_marker("lab")
+    if marker:
+        names = _marked(marker, metafunc.config.stash[NAMES])
         if "lab_kernel" not in metafunc.fixturenames:
             metafunc.fixturenames.append("lab_kernel")
         metafunc.parametrize("lab_kernel", names, indirect=True, scope="session")
+
+
+def _marked(marker: pytest.Mark, names: list[str]) -> list[str]:
+    """Return the kernels, of those that this run is for, that a test is to run on."""
+    if marker.args or marker.kwargs.keys() - {"ends"}:
+        raise pytest.UsageError("the mark lab takes nothing but ends=True: for the first and the last kernel of --on")
+    guests = [name for name in names if name != "live"]
+    if not marker.kwargs.get("ends"):
+        return names
+    return [name for name in names if name not in guests[1:-1]]
 
 
 @pytest.fixture(scope="session")

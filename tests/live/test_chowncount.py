@@ -22,4 +22,4 @@ def test_the_calls_of_four_processes_are_counted_exactly(kprobes, form):
     done = zygote.run("-m", "bpfasm", *words, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert (done.returncode, done.stderr) == (0, b"")
     counts = json.loads(done.stdout)
-    assert (counts["counted"], counts["called"]) == (calls, calls)
+    assert (counts["release"], counts["counted"], counts["called"]) == (os.uname().release, calls, calls)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import zygote
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.lab(ends=True)
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = 5

@@ -52,7 +52,7 @@ def test_a_group_and_a_feature():
     assert "\ntypes of maps:\n  yes  hash " in text
 
 
-@pytest.mark.lab
+@pytest.mark.lab(ends=True)
 def test_the_status_says_whether_what_was_named_is_there():
     features("map/hash", "map/array")
     row = document("isa/cpu_v1", "program/lirc_mode2", status=1)["features"][1]
@@ -91,7 +91,7 @@ def test_a_type_of_program_is_named_in_its_answers():
     ]
 
 
-@pytest.mark.lab
+@pytest.mark.lab(ends=True)
 def test_who_may_not_ask_is_told_nothing_that_is_false(python):
     """Each answer that nobody in particular gets is root's, or that it cannot be told."""
     if os.geteuid() != 0:
@@ -120,7 +120,7 @@ def test_who_may_not_ask_is_told_nothing_that_is_false(python):
     assert list(nobody.values()).count("unknown") > 300
 
 
-@pytest.mark.lab
+@pytest.mark.lab(ends=True)
 def test_unprivileged_answers_say_what_is_lacking(python):
     """Nobody in particular is told what asking takes, and nothing fails."""
     if os.geteuid() != 0:

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.lab
+pytestmark = pytest.mark.lab(ends=True)
 
 #: Do something with all the files it needs, then with one more at a time, from none on, and say what came of each.
 PROGRAM = """

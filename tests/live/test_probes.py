@@ -161,6 +161,7 @@ def state_of_the_kernel():
     return system.memlock_limit(), *(system.read(file) for file in files)
 
 
+@pytest.mark.lab(ends=True)
 def test_nothing_is_left_behind(anywhere):
     before, objects = state_of_the_kernel(), [ids(kind) for kind in KINDS]
     for group in GROUPS:

@@ -99,6 +99,7 @@ def test_bytes_are_sent_as_they_are(rings):
     assert [each.number for each in reader.drain()] == [1, 2, 3]
 
 
+@pytest.mark.lab(ends=True)
 def test_messages_of_every_size_go_round_and_round(rings):
     ring, take, reader = rings
     for number in range(1000):
@@ -204,6 +205,7 @@ def test_who_waits_for_room_is_woken(deep_sleep, rings):
     assert reader.drain()[-1] == message(1)
 
 
+@pytest.mark.lab(ends=True)
 def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings
     threads = [

@@ -71,6 +71,28 @@ def test_a_marked_test_is_one_for_each_kernel(run):
 
 
 @pytest.mark.parametrize(
+    ("on", "kernels"),
+    [
+        ([], ["live"]),
+        (["--on", "6.1"], ["6.1"]),
+        (["--on", "6.12,5.10"], ["6.12", "5.10"]),
+        (["--on", "5.10,6.1,live,6.12,7"], ["5.10", "live", "7"]),
+    ],
+)
+def test_the_first_and_the_last_kernel_are_enough_for_some(run, pytester, on, kernels):
+    pytester.makepyfile(test_it="import pytest\n\n@pytest.mark.lab(ends=True)\ndef test_ends():\n    pass\n")
+    assert ids(run(*on, "--collect-only", "-q")) == [f"test_ends[{name}]" for name in kernels]
+
+
+@pytest.mark.parametrize("mark", ["lab('6.1')", "lab(end=True)"])
+def test_a_mark_with_something_else(run, pytester, mark):
+    pytester.makepyfile(test_it=f"import pytest\n\n@pytest.mark.{mark}\ndef test_it():\n    pass\n")
+    done = run("--collect-only", "-q")
+    assert done.ret != 0
+    done.stdout.fnmatch_lines(["*the mark lab takes nothing but ends=True*"])
+
+
+@pytest.mark.parametrize(
     ("words", "chosen"),
     [
         (["test_it.py::test_marked[6.1-b]"], ["test_marked[6.1-b]"]),
