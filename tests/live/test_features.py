@@ -99,13 +99,15 @@ def test_who_may_not_ask_is_told_nothing_that_is_false(python):
     code = """
         import json, sys
         from support.privileges import become
+        from support.zygote import IN_GUEST
         from bpfasm.kernel import features
         from bpfasm.syscall.probe.table import GROUPS
 
         def states():
             groups = [group for group in GROUPS if group != "machine"]  # that is about this process, too
             found = {row.id: answer.state for group in groups for row, answer in features.survey(group)}
-            return found | {f"helper/{number}": answer.state for number, answer in features.some_program().items()}
+            helpers = {} if IN_GUEST else features.some_program()  # there it takes 15 s
+            return found | {f"helper/{number}": answer.state for number, answer in helpers.items()}
 
         root = states()
         become(65534)
@@ -117,7 +119,7 @@ def test_who_may_not_ask_is_told_nothing_that_is_false(python):
     assert err == ""
     root, nobody = json.loads(out)
     assert {id: (root[id], state) for id, state in nobody.items() if state not in ("unknown", root[id])} == {}
-    assert list(nobody.values()).count("unknown") > 300
+    assert list(nobody.values()).count("unknown") > (100 if zygote.IN_GUEST else 300)
 
 
 @pytest.mark.lab(ends=True)

@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from support import zygote
 
 from bpfasm.asm import *
 from bpfasm.btf.write import Writer
@@ -17,6 +18,8 @@ from bpfasm.syscall.libc import buffer
 from bpfasm.uapi.bpf import sizeof_struct_bpf_map_info, struct_bpf_map_info
 
 pytestmark = pytest.mark.lab
+
+ROUNDS = 40 if zygote.IN_GUEST else 200
 
 CPUS = system.possible_cpus()
 
@@ -191,7 +194,7 @@ def test_iteration_ends_while_another_thread_deletes_and_inserts(table):
     for thread in threads:
         thread.start()
     try:
-        for _ in range(200):
+        for _ in range(ROUNDS):
             keys = list(table)
             assert len(keys) <= table.spec.max_entries
             assert all(key < 50 for key in keys)

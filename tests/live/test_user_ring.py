@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from support import zygote
 from support.producers import run
 
 from bpfasm.asm import *
@@ -18,6 +19,7 @@ from bpfasm.kernel.readers.userring import UserRing
 pytestmark = pytest.mark.lab
 
 PAGE = 4096
+EACH = 40 if zygote.IN_GUEST else 150
 SOON_S = 30
 
 
@@ -209,18 +211,18 @@ def test_who_waits_for_room_is_woken(deep_sleep, rings):
 def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings
     threads = [
-        in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(150)])
+        in_thread(lambda own=own: [ring.send(message(own * 1000 + n), timeout=None) for n in range(EACH)])
         for own in range(4)
     ]
     found = []
-    while len(found) < 600:
+    while len(found) < 4 * EACH:
         take()
         found += reader.drain()
     for thread in threads:
         thread.join()
     for own in range(4):
         assert [each.number for each in found if each.number // 1000 == own] == list(
-            range(own * 1000, own * 1000 + 150)
+            range(own * 1000, own * 1000 + EACH)
         )
     assert all(each.value == each.number * 3 for each in found)
 
