@@ -87,7 +87,7 @@ def title(area: str) -> str:
 def of_area(area: dict | None, notes: dict[str, int]) -> str:
     """Return what an area came to on a kernel, with the numbers of the footnotes."""
     if area is None:
-        return "-"
+        return r"\-"  # a dash alone would begin a list
     text = ", ".join(
         str(count) if what == "passed" else f"{count} {what}" for what, count in sorted(area["counts"].items())
     )
