@@ -144,7 +144,7 @@ def usage() -> str:
     return (
         "bpfasm: raw-instruction eBPF, from a macro to a number on the screen\n\n"
         "  bpfasm chowncount --timeout 5\n"
-        "  bpfasm disasm prog.hex\n\n"
+        "  bpfasm disasm examples/chowncount.py\n\n"
         f"{verbs}\n\n"
         "bpfasm VERB --help says more.\n"
     )

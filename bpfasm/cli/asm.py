@@ -76,7 +76,7 @@ def disasm(argv: list[str]) -> int:
         "shown as data.",
         """
   echo b700000000000000 9500000000000000 | bpfasm disasm -
-  bpfasm disasm prog.bin --to llvm --words
+  bpfasm disasm examples/chowncount.py:percpu --to llvm --words
 """,
         "kernel",
     )

@@ -28,7 +28,7 @@ def main(argv: list[str]) -> int:
         "Compare two programs by instruction: jumps by where they lead, not by how far. Status 1: they differ.",
         """
   bpfasm diff examples/execs.py:by_ring examples/execs.py:by_perf
-  bpfasm diff old.hex new.hex --all
+  bpfasm diff examples/chowncount.py:seed examples/chowncount.py:percpu --all
 """,
     )
     parser.add_argument("a", metavar="A", help="an INPUT: FILE.py:NAME, hex digits, raw bytes, -, id:N")

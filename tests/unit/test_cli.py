@@ -308,6 +308,22 @@ def test_help_begins_with_two_examples(words):
     assert all("bpfasm" in example for example in examples)
 
 
+@pytest.mark.parametrize("verb", ["asm", "disasm", "lint", "diff", "embed", "ref"])
+def test_the_examples_of_help_run_anywhere(verb, tmp_path):
+    """As they stand, in a shell, in a folder without a checkout; diff's answer is that they differ."""
+    examples = [line.strip() for line in output(verb, "--help").decode().splitlines()[:2]]
+    for example in examples:
+        done = subprocess.run(
+            ["sh", "-c", example.replace("bpfasm", f"{sys.executable} -m bpfasm", 1)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            cwd=tmp_path,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (int(verb == "diff"), b""), example
+        assert done.stdout or list(tmp_path.iterdir()) or verb == "lint"
+
+
 @pytest.mark.parametrize("text", ["nan", "inf", "-1", "x", "", "0s", "1e999"])
 def test_a_time_that_is_none_is_said(text):
     done = bpfasm("chowncount", f"--timeout={text}")
