@@ -17,6 +17,11 @@ class Opaque(Type[bytes]):
         self.struct, self.words = struct, words
 
 
+def has_opaque(kind: object) -> bool:
+    """Tell whether a type is such a one, or a record with a field of one."""
+    return any(isinstance(each, Opaque) for each in (kind, *(field.type for field in getattr(kind, "fields", ()))))
+
+
 #: Guards the other fields of its record: ``put(key, value, BPF_F_LOCK)`` and programs that call bpf_spin_lock see and
 #: change them all at once.
 spin_lock = Opaque("bpf_spin_lock", 1, 4)

@@ -98,11 +98,12 @@ def version() -> tuple[int, int]:
 
 def possible_cpus() -> int:
     """Return for how many CPUs a per-CPU map has a value: all that may ever come online."""
-    text = read("/sys/devices/system/cpu/possible")
-    if text is None:
-        return os.sysconf("SC_NPROCESSORS_CONF")
-    # "0-3" or "0,2-5": the kernel sizes by the highest number
-    return max(int(part.rpartition("-")[2]) for part in text.strip().split(",")) + 1
+    return len(_cpus("possible")) or os.sysconf("SC_NPROCESSORS_CONF")
+
+
+def cpu_numbers() -> int:
+    """Return how many numbers CPUs may have: more than there may be CPUs, where some numbers are left out."""
+    return max(_cpus("possible"), default=os.sysconf("SC_NPROCESSORS_CONF") - 1) + 1
 
 
 def online_cpu() -> int:
@@ -112,11 +113,15 @@ def online_cpu() -> int:
 
 def online_cpus() -> list[int]:
     """Return the CPUs that are online; they need not be the first ones."""
-    text = read("/sys/devices/system/cpu/online") or "0"
+    return _cpus("online") or [0]
+
+
+def _cpus(which: str) -> list[int]:
+    """Return the numbers of the CPUs in a list of the kernel's, as "0,2-5"; none where it cannot be read."""
     cpus: list[int] = []
-    for part in text.strip().split(","):
+    for part in (read(f"/sys/devices/system/cpu/{which}") or "").strip().split(","):
         first, _, last = part.partition("-")
-        cpus += range(int(first), int(last or first) + 1)
+        cpus += range(int(first), int(last or first) + 1) if first else ()
     return cpus
 
 

@@ -283,6 +283,13 @@ def test_a_full_lru_map_drops_old_keys():
 # Stack traces
 
 
+def test_a_stack_deeper_than_the_kernel_takes():
+    deepest = int(system.read("/proc/sys/kernel/perf_event_max_stack"))
+    with pytest.raises(KernelError) as caught:
+        load(StackTrace("stacks", max_entries=16, depth=deepest + 1))
+    assert f"kernel.perf_event_max_stack={deepest} frames at most" in caught.value.do
+
+
 def test_stack_traces():
     spec = StackTrace("stacks", max_entries=16, depth=20)
     program = Program("trace", RAW_TP, [
@@ -440,6 +447,18 @@ def test_an_arena_at_an_address():
         assert obj[spec].memory().address == free
         with load(spec) as other, pytest.raises(KernelError):
             other[spec].memory()
+
+
+def test_an_arena_stays_at_its_first_address():
+    needs(BPF_MAP_TYPE_ARENA)
+    spec = Arena("arena", max_entries=2)
+    with load(spec) as obj, LoadedMap.from_id(obj[spec].info()["id"], spec) as again:
+        obj[spec].memory()
+        with pytest.raises(KernelError) as caught:
+            again.memory()
+        assert caught.value.what == (
+            "arena was not mapped: it has been before, and an arena keeps its first address for good"
+        )
 
 
 # Jumps by number

@@ -390,6 +390,29 @@ def test_a_snapshot_while_programs_go_on(obj):
         assert numbers(recorder.snapshot())[-50:] == list(range(5050, 5100))
 
 
+@pytest.mark.parametrize("kind", [PerfReader, FlightRecorder])
+def test_an_array_has_one_reader_for_each_cpu(obj, kind):
+    """A second one is refused, or fails, and the first still has what comes."""
+    with obj.reader(spec) as reader:
+        for pages, error in ((8, "ring-in-use"), (1 << 30, "")):
+            with pytest.raises(BpfasmError) as caught:
+                kind(obj[spec], pages=pages)
+            assert caught.value.rule == error or not error
+        produce(obj[program], 0, 23)
+        assert numbers(reader.drain()) == list(range(23))
+    with kind(obj[spec]) as again:
+        produce(obj[program], 0, 5)
+        assert numbers(again.drain() if kind is PerfReader else again.snapshot()) == list(range(5))
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
+def test_readers_of_different_cpus_share_an_array(obj):
+    with PerfReader(obj[spec], cpus=CPUS[:1]) as one, PerfReader(obj[spec], cpus=CPUS[1:]) as rest:
+        produce(obj[program], 0, 5, cpu=CPUS[0])
+        produce(obj[program], 5, 5, cpu=CPUS[-1])
+        assert (numbers(one.drain()), numbers(rest.drain())) == ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])
+
+
 def test_a_closed_flight_recorder_does_not_answer(obj):
     with FlightRecorder(obj[spec]) as recorder:
         pass
@@ -406,7 +429,8 @@ def test_a_closed_flight_recorder_does_not_answer(obj):
 
 def test_a_child_does_not_read(obj):
     """It does not even have the memory: the kernel does not give it to children (VM_DONTCOPY)."""
-    with obj.reader(spec) as reader, FlightRecorder(obj[spec]) as recorder:
+    other = PerfEventArray("other", record=Event)
+    with load(other) as more, more.reader(other) as reader, FlightRecorder(obj[spec]) as recorder:
         child = os.fork()
         if not child:
             status = 1
@@ -437,8 +461,12 @@ def test_a_child_keeps_what_is_where_the_buffers_were(python):
         from bpfasm.kernel import load
         from bpfasm.kernel.readers.perfbuf import FlightRecorder
 
-        spec = PerfEventArray("events")
-        with load(spec) as obj, obj.reader(spec, pages=16) as reader, FlightRecorder(obj[spec], pages=16) as recorder:
+        read, recorded = PerfEventArray("read"), PerfEventArray("recorded")
+        with (
+            load(read, recorded) as obj,
+            obj.reader(read, pages=16) as reader,
+            FlightRecorder(obj[recorded], pages=16) as recorder,
+        ):
             places = {ctypes.addressof(each._memory) for owner in (reader, recorder) for each in owner._perf._mapped}
             child = os.fork()
             if not child:

@@ -207,6 +207,16 @@ def test_who_waits_for_room_is_woken(deep_sleep, rings):
     assert reader.drain()[-1] == message(1)
 
 
+def test_a_ring_has_one_sender():
+    with load(drain) as obj, UserRing(obj[commands]):
+        with pytest.raises(BpfasmError) as caught:
+            UserRing(obj[commands])
+        assert caught.value.rule == "ring-in-use"
+    with load(drain) as obj, UserRing(obj[commands]) as one:
+        one.close()
+        UserRing(obj[commands]).close()
+
+
 @pytest.mark.lab(ends=True)
 def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings

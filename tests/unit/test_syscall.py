@@ -110,10 +110,13 @@ def test_lockdown(files):
     assert system.lockdown() == "none"
 
 
-@pytest.mark.parametrize(("text", "count"), [("0\n", 1), ("0-3\n", 4), ("0,2-5\n", 6), ("0-127,256\n", 257)])
-def test_possible_cpus(files, text, count):
+@pytest.mark.parametrize(
+    ("text", "count", "numbers"), [("0\n", 1, 1), ("0-3\n", 4, 4), ("0,2-5\n", 5, 6), ("0-127,256\n", 129, 257)]
+)
+def test_possible_cpus(files, text, count, numbers):
+    """A value of a map per CPU has num_possible_cpus() parts (kernel/bpf/syscall.c bpf_map_value_size())."""
     files["/sys/devices/system/cpu/possible"] = text
-    assert system.possible_cpus() == count
+    assert (system.possible_cpus(), system.cpu_numbers()) == (count, numbers)
 
 
 @pytest.mark.parametrize(("text", "cpu"), [("0-3\n", 0), ("1\n", 1), ("2,4-5\n", 2)])

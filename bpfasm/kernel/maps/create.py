@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bpfasm.asm.opaque import Opaque
+from bpfasm.asm.opaque import has_opaque
 from bpfasm.asm.variables import Section
 from bpfasm.kernel.base.memlock import with_memory
 from bpfasm.kernel.base.words import object_name
@@ -54,7 +54,7 @@ def create_fields(spec: MapSpec) -> dict[str, Any]:
 def entries_of(spec: MapSpec) -> int:
     """Return max_entries; an array of perf events whose declaration leaves it open has one for each CPU."""
     if not spec.max_entries and spec.type == uapi.BPF_MAP_TYPE_PERF_EVENT_ARRAY:
-        return system.possible_cpus()
+        return system.cpu_numbers()
     return spec.max_entries
 
 
@@ -81,7 +81,7 @@ def create_with_types(spec: MapSpec, fields: dict[str, Any], opened: OpenTypes |
             return create_with_object_types(spec, fields, alone)
     wanted = spec.row.btf
     # Without its BTF the kernel would not know of a lock or timer in a value.
-    must = wanted == "must" or any(isinstance(each.type, Opaque) for each in getattr(spec.value, "fields", ()))
+    must = wanted == "must" or has_opaque(spec.value)
     if must or (wanted == "yes" and not (isinstance(spec.key, int) and isinstance(spec.value, int))):
         try:
             return _with_btf(spec, fields)

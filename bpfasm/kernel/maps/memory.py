@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EEXIST, EPERM
+from errno import EACCES, EBUSY, EEXIST, EINVAL, EPERM
 from os import sysconf
 
 from bpfasm.asm.codec import codec_of
@@ -106,6 +106,9 @@ def _not_mapped(spec: MapSpec, number: int, writable: bool) -> Exception:
     if writable and number in (EPERM, EACCES):
         what = f"{name} was not mapped for writing: it is {'frozen' if number == EPERM else 'read-only for programs'}"
         do = "map it with memory(writable=False)"
+    elif spec.type == uapi.BPF_MAP_TYPE_ARENA and number in (EINVAL, EBUSY) and not spec.map_extra:
+        what = f"{name} was not mapped: it has been before, and an arena keeps its first address for good"
+        do = "use the memory that is there, or declare its address: map_extra=1 << 44, the same wherever it is used"
     elif number == EEXIST:
         what = f"{name} was not mapped: there is other memory at its address, {spec.map_extra:#x}"
         do = "give it another map_extra, or 0"

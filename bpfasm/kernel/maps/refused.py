@@ -119,6 +119,11 @@ def _what_else(spec: MapSpec) -> str:
         return f"map_extra is newer than this kernel ({system.release()}), or not for maps of this type"
     if spec.numa_node is not None:
         return f"numa_node={spec.numa_node} may be no node of this machine, or these maps take none"
+    if spec.type == uapi.BPF_MAP_TYPE_STACK_TRACE:
+        deepest = system.read("/proc/sys/kernel/perf_event_max_stack")
+        return (
+            f"a stack has kernel.perf_event_max_stack={(deepest or '?').strip()} frames at most: take a lower depth"
+        )
     return "docs/maps.rst says what each type takes"
 
 
@@ -164,7 +169,10 @@ def element_refused(spec: MapSpec, number: int, call: str, fd: int | None = None
     elif number == EOVERFLOW and spec.type == uapi.BPF_MAP_TYPE_CPUMAP:
         what, do = f"{name}: a CPU's queue holds 16384 packets at most", "give it a smaller value"
     elif number in (ENODEV, ERANGE):
-        what, do = f"{name} was given a CPU that this machine does not have", f"it has {system.possible_cpus()}"
+        what, do = (
+            f"{name} was given a CPU that this machine does not have",
+            f"it has 0 to {system.cpu_numbers() - 1}",
+        )
     elif number in (EBADF, *_NOT_THERE, ENOBUFS) or (row.handle and number not in (EPERM, ENOSYS)):
         return _not_taken(spec, number, call)
     else:

@@ -8,6 +8,7 @@ from struct import unpack
 from time import CLOCK_MONOTONIC
 
 from bpfasm.asm.perfmem import PerfMemory
+from bpfasm.kernel.readers.claims import claim, release
 from bpfasm.syscall import perf_event, system
 from bpfasm.syscall.barrier import grace_period
 from bpfasm.syscall.files import check_files
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from bpfasm.kernel.maps.map import LoadedMap
+    from bpfasm.kernel.readers.claims import Claim
 
 _HEAD = struct_perf_event_mmap_page["data_head"][0]
 _TAIL = struct_perf_event_mmap_page["data_tail"][0]
@@ -44,6 +46,7 @@ class PerfEvents:
         self.fds: dict[int, int] = {}
         self.buffers: list[PerfMemory] = []
         self._mapped: list[Mapped] = []
+        self._claims: list[Claim] = []
         self._order = order
         #: What the kernel is asked for when it is asked how many were lost; 0 where it cannot tell.
         self._read_format = PERF_FORMAT_LOST
@@ -70,6 +73,7 @@ class PerfEvents:
             self._held.append(fd)
             self.fds[cpu] = fd
             self._map(cpu, fd, pages, timed=timed, write=not fields.get("write_backward"))
+            self._claims.append(claim(self.map, cpu))  # another reader's event there would be put out of its place
             # Last, since from now on programs write to it.
             self.map[cpu] = fd
         if not self.fds:
@@ -150,11 +154,11 @@ class PerfEvents:
 
     def withdraw(self) -> None:
         """Take the events out of the program's array, where that is still open."""
-        for cpu in () if self.map.closed else self.fds:
+        for _, cpu in () if self.map.closed else self._claims:
             try:
                 del self.map[cpu]
             except KeyError:
-                continue  # making it failed before it was there
+                continue  # putting it there failed
 
     def unmap(self, child: bool = False) -> None:
         """Let go of the memory. A child has none: the kernel does not copy these mappings (VM_DONTCOPY)."""
@@ -165,3 +169,4 @@ class PerfEvents:
             mapped.forget() if child else mapped.close()
         self._mapped.clear()
         self.fds.clear()
+        release(self._claims)

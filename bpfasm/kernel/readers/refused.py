@@ -9,6 +9,7 @@ from bpfasm.errors import AssemblyError, BpfasmError, FeatureMissing, KernelErro
 from bpfasm.kernel.base.no_memory import more_memory
 from bpfasm.kernel.base.privilege import event_not_permitted
 from bpfasm.kernel.base.words import errno_name, map_type
+from bpfasm.uapi.bpf import BPF_MAP_TYPE_PERF_EVENT_ARRAY, BPF_MAP_TYPE_RINGBUF, BPF_MAP_TYPE_USER_RINGBUF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ def no_reader(spec: MapSpec, reader: str) -> AssemblyError:
 
 
 def in_use(spec: MapSpec) -> AssemblyError:
-    """Say that a ring has its reader."""
+    """Say that a buffer has its reader, or its sender."""
+    why = {
+        BPF_MAP_TYPE_RINGBUF: "a reader, and what one reads frees its place for all",
+        BPF_MAP_TYPE_USER_RINGBUF: "a sender, and two would write over each other's messages",
+        BPF_MAP_TYPE_PERF_EVENT_ARRAY: "a reader for that CPU, and each event goes to one place",
+    }
     return AssemblyError(
-        f"{spec.name} has a reader, and what one reads frees its place for all",
+        f"{spec.name} has {why[spec.type]}",
         "use that one, from several threads if you like, or close it first",
         rule="ring-in-use",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.ringmem import RingMemory
 from bpfasm.asm.shape import shape_of
+from bpfasm.kernel.readers.claims import claim, release
 from bpfasm.kernel.readers.reader import Reader
 from bpfasm.syscall.memory import PAGESIZE, Mapped
 from bpfasm.uapi.bpf import BPF_F_RB_OVERWRITE, BPF_MAP_TYPE_RINGBUF
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.shape import Shape
     from bpfasm.kernel.maps.map import LoadedMap
+    from bpfasm.kernel.readers.claims import Claim
 
 
 class RingReader(Reader):
@@ -44,12 +46,12 @@ class RingReader(Reader):
         super().__init__(", ".join(each.spec.name for each in maps))
         self._lost = lost
         self._mapped: list[Mapped] = []
-        self._ids: list[int] = []
+        self._claims: list[Claim] = []
         self._rings: list[tuple[RingMemory, Shape]] = []
         self._first = 0
         try:
             for each, shape in zip(maps, shapes, strict=True):
-                self._claim(each)
+                self._claims.append(claim(each))  # one reader: its position frees what was read
                 self._rings.append((self._map(each), shape))
             self._watch(each.fd for each in maps)
         except BaseException:
@@ -65,17 +67,6 @@ class RingReader(Reader):
     def lost_by_cpu(self) -> dict[int, int] | None:
         """How many events found no place, by CPU, where that is counted; None where nobody counts."""
         return None if self._lost is None else {cpu: n for cpu, n in enumerate(self._lost[0]) if n}
-
-    def _claim(self, map: LoadedMap) -> None:
-        """Take a ring: each has one reader, whose position frees what was read."""
-        number = map.info()["id"]
-        assert isinstance(number, int)
-        if number in _read:
-            from bpfasm.kernel.readers.refused import in_use
-
-            raise in_use(map.spec)
-        _read.add(number)
-        self._ids.append(number)
 
     def _map(self, map: LoadedMap) -> RingMemory:
         try:
@@ -115,13 +106,9 @@ class RingReader(Reader):
             ring.release()
 
     def _unmap(self, child: bool) -> None:
-        _read.difference_update(self._ids)
+        release(self._claims)
         for ring, _ in self._rings:
             ring.close()
         self._rings.clear()
         for mapped in self._mapped:
             mapped.close()
-
-
-#: The rings that are read in this process, by the kernel's ids of their maps.
-_read: set[int] = set()

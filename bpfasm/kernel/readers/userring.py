@@ -9,6 +9,7 @@ from time import monotonic
 from bpfasm.asm.record import Record
 from bpfasm.asm.ringmem import RingSpace, close_view, step_of
 from bpfasm.errors import KernelError
+from bpfasm.kernel.readers.claims import claim, release
 from bpfasm.kernel.readers.waiting import Waiting
 from bpfasm.syscall.memory import PAGESIZE, Mapped
 from bpfasm.uapi.bpf import BPF_MAP_TYPE_USER_RINGBUF, BPF_RINGBUF_HDR_SZ
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.kernel.maps.map import LoadedMap
+    from bpfasm.kernel.readers.claims import Claim
 
 
 class UserRing(Waiting):
@@ -35,7 +37,9 @@ class UserRing(Waiting):
         super().__init__(map.spec.name)
         self._record = map.spec.record
         self._mapped: list[Mapped] = []
+        self._claims: list[Claim] = []
         try:
+            self._claims.append(claim(map))  # one sender: its lock is what keeps messages apart
             self._space = self._map(map)
             self._watch([map.fd], EPOLLOUT)
         except BaseException:
@@ -120,6 +124,7 @@ class UserRing(Waiting):
         )
 
     def _unmap(self, child: bool) -> None:
+        release(self._claims)
         if len(self._mapped) == 2:
             self._space.close()
         for mapped in self._mapped:
