@@ -8,7 +8,7 @@ from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import KCONFIG, Global, Section
-from bpfasm.errors import AssemblyError
+from bpfasm.errors import AssemblyError, KernelError
 from bpfasm.isa.where import outside
 from bpfasm.kernel.attach import attach
 from bpfasm.kernel.btf.opened import OpenTypes
@@ -70,7 +70,7 @@ def load(
                 first = _first(spec, gathered.given)
                 loaded.maps += (LoadedMap(spec, fill=first is None and not refers(spec), opened=opened),)
                 if first is not None and not loaded.maps[-1].reused:
-                    loaded.maps[-1].fill(first)
+                    loaded.maps[-1].begin(first)
         for each in loaded.maps:
             if isinstance(each.spec.value, Section) and each.spec.flags & BPF_F_RDONLY_PROG:
                 each.freeze()  # from now on the verifier knows what is in it
@@ -96,7 +96,9 @@ def load(
             )
         for each in loaded.maps:
             if not each.reused and refers(each.spec):
-                each.fill(loaded._objects_in(each.spec.initial))
+                each.begin(loaded._objects_in(each.spec.initial))
+                if each.reused:
+                    raise _pinned_meanwhile(each.spec)
         for ops in gathered.struct_ops:
             from bpfasm.kernel.links.struct_ops import LoadedStructOps
 
@@ -123,6 +125,18 @@ def _first(spec: MapSpec, given: dict[str, Any]) -> Any:
 
         return {0: values(spec.value)}
     return given.get(spec.name)
+
+
+def _pinned_meanwhile(spec: MapSpec) -> KernelError:
+    """Return the error for a map that another process pinned after the programs here were given a new one."""
+    from errno import EEXIST
+
+    return KernelError(
+        EEXIST,
+        f"{spec.name} was pinned by another process while this was loaded",
+        "load again: then the programs are given the one that is pinned",
+        rule="pin",
+    )
 
 
 def _unpin(maps: Iterable[LoadedMap]) -> None:

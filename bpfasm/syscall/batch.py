@@ -19,6 +19,7 @@ from bpfasm.uapi.bpf import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from bpfasm.syscall.libc import Buffer
 
@@ -46,17 +47,15 @@ class _Reading:
         self._put("map_fd", map_fd)
         self._put("out_batch", addressof(self._next))
         self._room = 0
-        self.more(FIRST)
+        self.more()
 
     def _put(self, field: str, value: int) -> None:
         put(self._attr, "union bpf_attr", union_bpf_attr, f"batch.{field}", value)
 
-    def more(self, room: int = 0) -> None:
+    def more(self) -> None:
         """Make room for more elements, where there may be more."""
-        key_size, value_size = self._sizes
-        room = room or self._room * GROWTH
-        if room > MOST or room * (key_size + value_size) > MOST_BYTES:
-            room = max(self._room, FIRST)
+        most = max(1, min(MOST, MOST_BYTES // sum(self._sizes)))
+        room = min(self._room * GROWTH or FIRST, most)
         if room > self._room:
             self.resize(room)
 
@@ -100,6 +99,11 @@ class Batches:
         self._sizes = (map_fd, key_size, value_size)
         self._refusal = refusal
         self._lacking: set[int] = set()
+        self._closed: Callable[[], Any] | None = None
+
+    def close(self, closed: Callable[[], Any]) -> None:
+        """Have a reading that goes on call ``closed``, which raises: the fd's number may be another file's now."""
+        self._closed = closed
 
     def read(self, take: bool) -> Iterator[tuple[memoryview, memoryview, int]] | None:
         """Return chunks of (keys, values, count), the elements deleted if ``take``; None where there are no batches.
@@ -130,6 +134,8 @@ class Batches:
                 return
             if number == 0 or (number == EINTR and reading.count):
                 reading.forward()
+            if self._closed:
+                self._closed()
             number = reading.call()
 
     def update(self, keys: bytes, values: bytes, count: int, flags: int) -> tuple[int, int] | None:

@@ -221,6 +221,43 @@ def test_a_reading_that_is_left():
         assert next(iter(m), None) is None
 
 
+@pytest.mark.parametrize("batches", [True, False], ids=["batches", "one by one"])
+def test_a_map_that_is_closed_while_it_is_gone_through(batches):
+    """Its fd's number is another map's by then: nothing of that one is read."""
+    spec, other = (HashMap(name, key=u32, value=u64, max_entries=2000) for name in ("m", "other"))
+    with load(spec) as obj, contextlib.ExitStack() as stack:
+        m = obj[spec]
+        m.update(dict.fromkeys(range(2000), 1))
+        if not batches:
+            m._batches._lacking = set(OPS.values())
+        found = m.items()
+        next(found)
+        fd = m.fd
+        m.close()
+        another = stack.enter_context(load(other))[other]
+        assert another.fd == fd
+        another.update(dict.fromkeys(range(2000), 2))
+        with pytest.raises(ValueError, match="<LoadedMap m> is closed"):
+            list(found)
+
+
+def test_a_batch_of_large_values_has_few():
+    spec = ArrayMap("m", value=chars(1 << 20), max_entries=6, initial=[bytes([65 + n]) for n in range(6)])
+    sizes = []
+    with load(spec) as obj, pytest.MonkeyPatch.context() as patch:
+        resize = batch._Reading.resize
+        patch.setattr(batch._Reading, "resize", lambda self, room: (sizes.append(room), resize(self, room)))
+        assert [bytes(value[:2]).rstrip(b"\0") for value in obj[spec].values()] == [
+            b"A",
+            b"B",
+            b"C",
+            b"D",
+            b"E",
+            b"F",
+        ]
+    assert sizes == [batch.MOST_BYTES // ((1 << 20) + 4)] or not sizes  # none on a kernel without batches
+
+
 def test_a_closed_map_has_no_batches():
     spec = SPECS[0]
     with load(spec) as obj:

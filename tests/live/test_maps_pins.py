@@ -139,6 +139,27 @@ def test_a_pinned_map_that_differs(bpffs):
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_load_that_is_killed_leaves_no_pin_of_a_map_that_is_not_filled(bpffs, python):
+    path = f"{bpffs}/progs"
+    code = """
+        import os, signal, sys
+        from bpfasm.asm import *
+        from bpfasm.kernel import load, load as _
+        module = sys.modules["bpfasm.kernel.load"]
+        one = Program("one", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])
+        progs = ProgArray("progs", max_entries=1, initial=[one], pinned=sys.argv[1])
+        if sys.argv[2] == "killed":
+            module.load_program = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+        with load(progs) as obj:
+            print(obj[progs].reused, list(obj[progs]))
+    """
+    for how, said in (("killed", ""), ("well", "False [0]\n"), ("well", "True [0]\n")):
+        with python(code, path, how) as process:
+            out, err = process.communicate()
+        assert (err, out) == ("", said)
+        assert pinned(bpffs) == (["progs"] if said else [])
+
+
 def test_a_failed_load_leaves_no_pin(bpffs):
     spec = SPEC.replace(pinned=f"{bpffs}/counts")
     bad = Program("bad", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_LD_MAP_FD(R1, spec), BPF_EXIT_INSN()])

@@ -41,6 +41,7 @@ class LoadedMap(Owned, MapFace):
     ) -> None:
         """Create the map in the kernel and fill it with ``spec.initial``, or take the one behind ``fd``.
 
+        With ``fill`` False it is neither filled nor pinned before ``begin()``.
         A ``pinned`` one that is there already is used, and not filled. ``opened`` has the types of object files that
         the kernel has already. Raises KernelError, FeatureMissing.
         """
@@ -62,14 +63,21 @@ class LoadedMap(Owned, MapFace):
                 self.__dict__["_read"] = elements.reader(key.format, self._pack_key, value.format, value.unpack)
             if "update" in spec.row.ops:
                 self.__dict__["_write"] = elements.writer(key.format, self._pack_key, value.format, value.pack)
-            if not self.reused:
-                if fill and spec.initial:
-                    self.fill(spec.initial)
-                if spec.pinned:
-                    self._pin_or_reuse(spec)
+            if fill and not self.reused:
+                self.begin(spec.initial)
         except BaseException:
             self.close()
             raise
+
+    def begin(self, initial: Any) -> None:
+        """Fill a new map, and pin it where its declaration says so.
+
+        In this order: whoever finds it there, after this process was killed, too, finds all that is to be in it.
+        """
+        if initial:
+            self.fill(initial)
+        if self.spec.pinned:
+            self._pin_or_reuse(self.spec)
 
     def _pin_or_reuse(self, spec: MapSpec) -> None:
         """Pin a map that is new, or become the one that somebody else has pinned there meanwhile."""
@@ -138,6 +146,8 @@ class LoadedMap(Owned, MapFace):
             closed = _closed(repr(self))
             self._lookup = self._update = self._delete = self._next_key = self._take = self._holds = closed
             self.__dict__.update(_read=closed, _write=closed)
+            if self._batches:
+                self._batches.close(closed)
             self._batches = self._memory = None
         super().close()
 
