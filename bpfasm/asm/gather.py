@@ -7,7 +7,8 @@ from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program
 from bpfasm.asm.struct_ops import StructOps
 from bpfasm.asm.variables import Global, Section, sections
-from bpfasm.errors import LinkError
+from bpfasm.errors import AssemblyError, LinkError
+from bpfasm.isa.where import outside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Gathered:
         for spec in sections(self.variables, {each: value for each, value in given.items() if each in own}):
             self._add(spec)
 
-    def _add(self, item: Program | MapSpec | StructOps) -> None:
+    def _add(self, item: Any) -> None:
         if isinstance(item, StructOps):
             self.struct_ops.append(item)
             for program in item.programs:
@@ -73,6 +74,14 @@ class Gathered:
                 for spec in (*self.assembled[-1].maps, *(item.attach.maps() if item.attach else ())):
                     self._add(spec)
             return
+        if not isinstance(item, MapSpec):
+            several = isinstance(item, list | tuple)
+            raise AssemblyError(
+                f"{item!r:.60} is no program and no map, but {'several' if several else 'a ' + type(item).__name__}",
+                "write a star before it: load(*programs)" if several else "give Programs, MapSpecs, StructOps",
+                source=outside(),
+                rule="program-field",
+            )
         if self.specs.setdefault(item.name, item) != item:
             raise LinkError(
                 f"two different maps are called {item.name}",

@@ -72,7 +72,8 @@ class MapSpec(Symbol):
         self._set(flags=self.flags | row.flags | (self.numa_node is not None and bpf.BPF_F_NUMA_NODE))
         entries, ring = self.max_entries, self.type in RINGS
         if (
-            self.key_size not in row.key
+            not (isinstance(entries, int) and isinstance(self.map_extra, int))  # of others a range is gone through
+            or self.key_size not in row.key
             or self.value_size not in row.value
             or entries not in row.entries
             or self.map_extra not in row.extra

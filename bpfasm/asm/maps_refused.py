@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 def refused(spec: MapSpec) -> MapError:
     """Return what is wrong with a declaration, and what to do about it."""
     row = spec.row
+    for field in ("max_entries", "map_extra"):
+        value = getattr(spec, field)
+        if not isinstance(value, int):
+            return MapError(
+                f"{spec.name} has {field}={value!r}, which is {_one_of(value)}",
+                f"give it an int: {field}={int(value)}" if isinstance(value, float) else f"give it an int as {field}",
+                source=outside(),
+                rule="map-entries" if field == "max_entries" else "map-extra",
+            )
     if spec.key_size not in row.key:
         return _key(spec)
     if spec.value_size not in row.value:
@@ -39,6 +48,12 @@ def refused(spec: MapSpec) -> MapError:
     else:
         what, do = f"has an inner map, and is {_one(row)}", "ArrayOfMaps and HashOfMaps hold maps"
     return MapError(f"{spec.name} {what}", do, source=outside(), rule="map-inner")
+
+
+def _one_of(value: object) -> str:
+    """Return what a value is, with its article."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeio' else 'a'} {name}"
 
 
 def _one(row: MapType) -> str:

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.maps import ArrayMap, fd_of
+from bpfasm.asm.opaque import has_opaque
 from bpfasm.asm.symbols import Symbol
 from bpfasm.asm.types import size_of_type
 from bpfasm.errors import LinkError, MapError
@@ -56,6 +57,13 @@ class Global(Symbol):
             raise MapError(
                 f"{self.name!r} cannot be a variable of {size_of_type(self.type)} bytes",
                 "a variable has a name as in C, and one byte at least",
+                source=outside(),
+                rule="global-name",
+            )
+        if has_opaque(self.type):
+            raise MapError(
+                f"the variable {self.name} has a lock or a timer, which the kernel lets nobody map into memory",
+                "keep it in a map's value: a Record with spin_lock(...) or timer(...) as a field",
                 source=outside(),
                 rule="global-name",
             )

@@ -4,9 +4,10 @@ import pytest
 
 import bpfasm.asm
 from bpfasm.asm import *
+from bpfasm.asm.gather import Gathered
 from bpfasm.asm.syntax import kernel, macro
 from bpfasm.asm.variables import sections
-from bpfasm.errors import LabelError, LinkError
+from bpfasm.errors import AssemblyError, LabelError, LinkError, MapError
 from bpfasm.isa.insn import decode
 from bpfasm.isa.match import form_of
 
@@ -325,3 +326,27 @@ def test_a_variable_prints_by_its_name():
     form = form_of(insn)
     assert kernel.text(insn, form) == "(18) r1 = var[limit]+4"
     assert macro.text(insn, form) == "BPF_LD_MAP_VALUE(BPF_REG_1, limit, 4)"
+
+
+@pytest.mark.parametrize("const", [False, True])
+def test_a_variable_is_no_lock(const):
+    class Guarded(Record):
+        lock = spin_lock("guards the rest")
+        count = u32("how often")
+
+    for type in (spin_lock, timer, Guarded):
+        with pytest.raises(MapError, match="the variable v has a lock or a timer"):
+            Global("v", type, const=const)
+
+
+@pytest.mark.parametrize(
+    ("item", "what", "do"),
+    [
+        ([1, 2], "[1, 2] is no program and no map, but several", "write a star before it: load(*programs)"),
+        (None, "None is no program and no map, but a NoneType", "give Programs, MapSpecs, StructOps"),
+    ],
+)
+def test_what_cannot_be_loaded(item, what, do):
+    with pytest.raises(AssemblyError) as caught:
+        Gathered([item])
+    assert (caught.value.what, caught.value.do) == (what, do)
