@@ -202,6 +202,16 @@ def _keys(map: LoadedMap) -> Any:
         key = map._next_key(key)
 
 
+#: What is set beside a row of ours.
+AGAINST = {
+    "m[key]": "BCC, table[key]",
+    "m[key] = value": "BCC, table[key] = value",
+    "hash, m.snapshot()": "BCC, items_lookup_batch() to a dict",
+    "hash, dict(m.items())": "BCC, items_lookup_batch() to a dict",
+    "hash, one by one": "BCC, items() to a dict",
+}
+
+
 def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
@@ -217,7 +227,16 @@ def main() -> None:
     )
     for name, (count, _) in what.items():
         taken = sorted(1e9 * each / count for each in times[name])
-        print(f"{name:<36} {median(taken):8.1f} {taken[0]:8.1f} {taken[-1]:8.1f}")
+        print(f"{name:<36} {median(taken):8.1f} {taken[0]:8.1f} {taken[-1]:8.1f}{_beside(name, times, what)}")
+
+
+def _beside(name: str, times: dict[str, list[float]], what: dict[str, tuple[int, Callable[[], Any]]]) -> str:
+    """Return how many times ours the peer of a row takes, and who it is."""
+    peer = AGAINST.get(name)
+    if peer not in times:
+        return ""
+    each, other = (median(times[row]) / what[row][0] for row in (name, peer))
+    return f"   {other / each:5.2f} times in {peer}"
 
 
 if __name__ == "__main__":
