@@ -10,6 +10,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -382,6 +383,22 @@ def test_a_map_that_changes_while_it_is_read():
             assert len(element.values) == 1
             obj.maps[0].clear()
         assert 1 <= seen <= 2  # the next key was asked for before
+
+
+def test_no_key_comes_twice_where_others_go_meanwhile():
+    """The key that is read and the next one go: of that one, the next is the first again."""
+    declared = HashMap("fading", key=u32, value=u32, max_entries=100, initial={n: n for n in range(100)})
+    with load(declared) as obj:
+        m = obj.maps[0]
+        order = list(m)
+        keys = []
+        for element in MapContent(m.fd):
+            keys.append(int.from_bytes(element.key, sys.byteorder))
+            if len(keys) == 50:
+                m.delete(order[50:52])
+        assert len(keys) == len(set(keys))
+        # What was there all the time came, and of the two that went the one that was asked for before at most.
+        assert set(order) - set(order[50:52]) <= set(keys)
 
 
 def test_several_maps_of_one_name():
