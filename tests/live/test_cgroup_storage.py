@@ -54,7 +54,10 @@ def send(group, times=1):
         os.sched_setaffinity(0, {CPU})
         unshare()
         enter(group)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound, socket.socket(type=socket.SOCK_DGRAM) as other:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound,
+            socket.socket(type=socket.SOCK_DGRAM) as other,
+        ):
             bound.bind(("127.0.0.1", 0))
             for _ in range(times * EVENTS):
                 other.sendto(b"x", bound.getsockname())
