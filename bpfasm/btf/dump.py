@@ -57,7 +57,12 @@ def rows(btf: Btf) -> Iterator[Row]:
     """Yield each type, in the order of the ids; those of the base are not among them. Raises DecodeError."""
     for id in range(btf.first_id, len(btf)):
         type = btf.type(id)
-        yield {"id": id, "kind": _KINDS[type.kind], "name": type.name or "(anon)", **_facts(btf, type)}
+        yield {"id": id, "kind": _kind(type), "name": type.name or "(anon)", **_facts(btf, type)}
+
+
+def _kind(type: BtfType) -> str:
+    """Return what a type is; of a kind that is newer than bpfasm, its number."""
+    return _KINDS.get(type.kind, f"KIND_{type.kind}")
 
 
 def _facts(btf: Btf, type: BtfType) -> Row:
@@ -121,5 +126,5 @@ def _line(btf: Btf, kind: str, row: Row) -> str:
     words = " ".join(f"{name}={value}" for name, value in row.items() if name != "name")
     if kind == "DATASEC":
         type = btf.type(row["type_id"])
-        return f"{words} ({_KINDS[type.kind]} '{type.name or '(anon)'}')"
+        return f"{words} ({_kind(type)} '{type.name or '(anon)'}')"
     return f"'{row['name']}' {words}"

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
   bpfasm btf show bpf_iter_num --to record
 """,
         "  bpfasm btf {list|show} [BTF]\n"
-        "  bpfasm btf dump {BTF | file FILE} [format raw]      all of its types\n"
+        "  bpfasm btf dump {BTF | file FILE} [format {c|raw}]      all of its types\n"
         "  bpfasm btf show TYPE[.FIELD]      a struct, enum, typedef, function",
     )
     parser.add_argument("--btf", metavar="WHERE", help="types of a FILE (BTF or ELF), or of module:NAME, or id:N")
@@ -76,16 +76,21 @@ def _dump(args: Namespace, parser: ObjectParser, words: list[str]) -> int:
     """Print all types of a BTF object or file."""
     from bpfasm.btf.dump import raw_lines, rows
 
+    in_c = False
     if words[-2:-1] == ["format"]:
-        if words[-1] != "raw":
-            raise parser.refuse(f"btf dump has no format {words[-1]!r}: it has raw")
-        words = words[:-2]
+        if words[-1] not in ("c", "raw"):
+            raise parser.refuse(f"btf dump has no format {words[-1]!r}: it has c and raw")
+        words, in_c = words[:-2], words[-1] == "c"
     how, _, what = " ".join(words).replace(" ", ":", 1).partition(":")
     if how not in ("id", "file") or not what or (how == "id" and not what.isdecimal()):
-        raise parser.refuse("btf dump takes id N or file FILE, and then format raw")
+        raise parser.refuse("btf dump takes id N or file FILE, and then format c or raw")
     types = _types(f"id:{what}" if how == "id" else what)
     if args.json:
         return put_json({"schema": "bpfasm/btf-dump/1", "types": [*rows(types)]}, args)
+    if in_c:
+        from bpfasm.btf.ordered import ordered_lines
+
+        return put_text(ordered_lines(types), args)
     return put_text(raw_lines(types), args)
 
 
