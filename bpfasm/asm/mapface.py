@@ -63,6 +63,7 @@ class MapFace:
         """
         self.spec = spec
         self.max_entries = entries or spec.max_entries
+        self._cpus = cpus
         self._key = codec_of(spec.key, f"a key of {spec.name}")
         self._one = self._value = codec_of(spec.value, f"a value of {spec.name}")
         if spec.per_cpu:
@@ -132,6 +133,8 @@ class MapFace:
         if not flags and cpu is None:
             value = self._read(key)
             return default if value is None else value
+        if cpu is not None:
+            self._check_cpu(cpu, self._cpus)
         value = self._lookup(self._pack_key(key), flags)
         if value is None:
             return default
@@ -146,6 +149,7 @@ class MapFace:
         that one alone (BPF_F_CPU), which kernels before Linux 7 cannot: FeatureMissing.
         """
         if cpu is not None:
+            self._check_cpu(cpu, 1 << 32)  # one that is not there is for the kernel to refuse
             flags |= bpf.BPF_F_CPU | cpu << 32
         pack = self._one.pack if flags & _ONE_VALUE else self._pack_value
         self._update(self._pack_key(key), pack(value), flags)
@@ -226,12 +230,14 @@ class MapFace:
 
     def update(self, values: Any, flags: int = 0) -> None:
         """Set the values of a ``dict``, or of an iterable of pairs."""
+        self._check_keyed()
         values = dict(values)
         if values:
             self._update_many(self._key.pack_many(values), self._value.pack_many(values.values()), len(values), flags)
 
     def delete(self, keys: Iterable[Any]) -> int:
         """Delete several keys; return how many of them were there."""
+        self._check_keyed()
         keys = list(keys)
         return self._delete_many(self._key.pack_many(keys), len(keys)) if keys else 0
 
@@ -264,7 +270,7 @@ class MapFace:
 
     def peek(self) -> Any:
         """Return the value that ``pop()`` would return, and leave it there. Raises IndexError where there is none."""
-        self._keyless("peek", "lookup")
+        self._keyless("peek", "take")  # a BloomFilter can be looked into, and has no next value
         value = self._lookup(b"")
         if value is None:
             raise IndexError(f"peek into an empty {self.spec.row.spec}")
@@ -282,6 +288,18 @@ class MapFace:
         row = self.spec.row
         if row.keys != "none" or op not in row.ops:
             raise _refusal(self.spec, word if row.keys != "none" else op)
+
+    def _check_keyed(self) -> None:
+        """Refuse what is for maps with keys."""
+        if self.spec.row.keys == "none":
+            raise _refusal(self.spec, "next")
+
+    def _check_cpu(self, cpu: int, most: int) -> None:
+        """Refuse the value of a CPU where there is none."""
+        if not (self.spec.per_cpu and isinstance(cpu, int) and 0 <= cpu < most):
+            from bpfasm.asm.maps_refused import no_such_cpu
+
+            raise no_such_cpu(self.spec, cpu, self._cpus)
 
     def _pairs(self, chunks: Iterable[Chunk]) -> Iterator[Iterable[tuple[Any, Any]]]:
         """Return the elements of each chunk, ready for use."""

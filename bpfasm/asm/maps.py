@@ -79,6 +79,7 @@ class MapSpec(Symbol):
             or self.map_extra not in row.extra
             or (ring and (entries % _PAGE or entries & (entries - 1)))
             or (self.inner is None) == (self.type in _OF_MAPS)
+            or not self.has_prefixes
         ):
             from bpfasm.asm.maps_refused import refused
 
@@ -110,6 +111,16 @@ class MapSpec(Symbol):
     def per_cpu(self) -> bool:
         """Whether each CPU has a value of its own."""
         return self.row.per_cpu
+
+    @property
+    def has_prefixes(self) -> bool:
+        """Whether its keys can be prefixes, where they must: bytes, or what begins with the number of bits."""
+        if self.row.keys != "prefix" or isinstance(self.key, int):
+            return True
+        first = getattr(self.key, "fields", None)
+        if first:
+            return bool(first[0].type.size == 4)
+        return bool(self.key.format.endswith("s"))  # any other is a number
 
     def filled(self, insn: Insn, slot: str, target: Target) -> Insn:
         """Return the load with the map's fd."""

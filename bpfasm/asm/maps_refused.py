@@ -27,6 +27,13 @@ def refused(spec: MapSpec) -> MapError:
             )
     if spec.key_size not in row.key:
         return _key(spec)
+    if not spec.has_prefixes:
+        return MapError(
+            f"{spec.name} has keys that are no prefixes: they do not begin with the number of bits, a u32",
+            _KEYS["prefix"],
+            source=outside(),
+            rule="map-key",
+        )
     if spec.value_size not in row.value:
         return MapError(
             f"{spec.name} has values of {_bytes(spec.value_size)}, and those of {row.spec} have {sizes(row.value)}",
@@ -61,16 +68,19 @@ def _one(row: MapType) -> str:
     return f"{'an' if row.spec[0] in 'AEIO' else 'a'} {row.spec}"
 
 
+#: What to take for a key, by what the keys of a type are.
+_KEYS = {
+    "none": "declare it with {spec}(...), which takes no key",
+    "prefix": "take ipv4_prefix, ipv6_prefix or lpm_key(n), or a Record that begins with the number of bits",
+    "index": "its keys are a u32, 0 to max_entries - 1",
+}
+
+
 def _key(spec: MapSpec) -> MapError:
     row = spec.row
-    do = {
-        "none": f"declare it with {row.spec}(...), which takes no key",
-        "prefix": "take ipv4_prefix, ipv6_prefix or lpm_key(n), or a Record that begins with the number of bits",
-        "index": "its keys are a u32, 0 to max_entries - 1",
-    }
     return MapError(
         f"{spec.name} has keys of {_bytes(spec.key_size)}, and those of {row.spec} have {sizes(row.key)}",
-        do.get(row.keys, "give it a key of that size"),
+        _KEYS.get(row.keys, "give it a key of that size").format(spec=row.spec),
         source=outside(),
         rule="map-key",
     )
@@ -131,6 +141,16 @@ def no_such_operation(spec: MapSpec, op: str) -> MapError:
     else:
         do = f"it has {', '.join(words for name, words in _HAS.items() if name in row.ops)}"
     return MapError(f"{spec.name} is {_one(row)}, {lack}", do, source=outside(), rule="map-operation")
+
+
+def no_such_cpu(spec: MapSpec, cpu: object, cpus: int) -> MapError:
+    """Return why there is no value of a CPU, and what is."""
+    if spec.per_cpu:
+        what = f"{spec.name} has a value for each of {cpus} CPUs, and cpu={cpu!r} is none of them"
+        do = f"give a number, 0 to {cpus - 1}, or leave out cpu= for all of them"
+    else:
+        what, do = f"{spec.name} is {_one(spec.row)}, which has one value for all CPUs", "leave out cpu="
+    return MapError(what, do, source=outside(), rule="map-cpu")
 
 
 def iteration_aborted(spec: MapSpec) -> IterationAborted:

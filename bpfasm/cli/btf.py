@@ -27,18 +27,28 @@ def main(argv: list[str]) -> int:
         "List the BTF objects in the kernel, and the programs and maps that use them; show a type, or a field.",
         """
   bpfasm btf list
+  bpfasm btf dump id 1 format raw
   bpfasm btf show task_struct
   bpfasm btf show task_struct.se.sum_exec_runtime --on 5.10,7
   bpfasm btf show bpf_iter_num --to record
 """,
-        "  bpfasm btf {list|show} [BTF]\n  bpfasm btf show TYPE[.FIELD]      a struct, enum, typedef, function",
+        "  bpfasm btf {list|show} [BTF]\n"
+        "  bpfasm btf dump {BTF | file FILE} [format {c|raw}]      all of its types\n"
+        "  bpfasm btf show TYPE[.FIELD]      a struct, enum, typedef, function",
     )
     parser.add_argument("--btf", metavar="WHERE", help="types of a FILE (BTF or ELF), or of module:NAME, or id:N")
     parser.add_argument("--to", choices=("c", "record"), default="c", help="print a type in C, or as a Record")
     parser.add_argument("--on", action="append", default=[], metavar="V", help="ask a kernel of the lab, or several")
     args, command, words = parse(parser, argv)
+    if command == "dump":
+        if args.on:
+            from bpfasm import place
+
+            files = words[1:2] if words[:1] == ["file"] else []
+            return place.run(["btf", *argv], args.on, [], lambda: _dump(args, parser, words), files=files)
+        return _dump(args, parser, words)
     if command != "show":
-        raise parser.refuse(f"btf has no command {command!r}: it has list and show")
+        raise parser.refuse(f"btf has no command {command!r}: it has list, show and dump")
     if args.on:
         from bpfasm import place
 
@@ -60,6 +70,28 @@ def _show(args: Namespace, parser: ObjectParser, words: list[str]) -> int:
     if args.json:
         return put_json(object_documents.btfs(found), args)
     return put_text((line for info in found for line in objects.btf_lines(info)), args)
+
+
+def _dump(args: Namespace, parser: ObjectParser, words: list[str]) -> int:
+    """Print all types of a BTF object or file."""
+    from bpfasm.btf.dump import raw_lines, rows
+
+    in_c = False
+    if words[-2:-1] == ["format"]:
+        if words[-1] not in ("c", "raw"):
+            raise parser.refuse(f"btf dump has no format {words[-1]!r}: it has c and raw")
+        words, in_c = words[:-2], words[-1] == "c"
+    how, _, what = " ".join(words).replace(" ", ":", 1).partition(":")
+    if how not in ("id", "file") or not what or (how == "id" and not what.isdecimal()):
+        raise parser.refuse("btf dump takes id N or file FILE, and then format c or raw")
+    types = _types(f"id:{what}" if how == "id" else what)
+    if args.json:
+        return put_json({"schema": "bpfasm/btf-dump/1", "types": [*rows(types)]}, args)
+    if in_c:
+        from bpfasm.btf.ordered import ordered_lines
+
+        return put_text(ordered_lines(types), args)
+    return put_text(raw_lines(types), args)
 
 
 def _is_selector(words: list[str]) -> bool:

@@ -52,12 +52,14 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     found = items(pins=args.pins)
     going = [item for item in found if not item.stays]
+    unseen = leftovers.not_seen()
     if not args.json:
-        _list(found)
+        _list(found, unseen)
     agreed = bool(going) and (args.yes or (not args.json and _agreed(len(going))))
     errors = _remove(going) if agreed else {}
     if args.json:
-        _print_json(found, errors if agreed else dict.fromkeys((item.name for item in going), "not asked to"))
+        kept = errors if agreed else dict.fromkeys((item.name for item in going), "not asked to")
+        _print_json(found, kept, unseen)
     else:
         for name, error in errors.items():
             print(f"{name} stays: {error}", file=sys.stderr)
@@ -87,14 +89,18 @@ def _why(left: Leftover) -> str:
     return "" if left.owner.ours else f"it is user {left.owner.uid}'s"
 
 
-def _list(found: list[Item]) -> None:
+def _list(found: list[Item], unseen: list[str]) -> None:
     for item in found:
         of = f", of process {item.owner.pid}" if item.owner else ""
         print(f"{item.kind:7}{item.name}{of}{f': stays, {item.stays}' if item.stays else ''}")
     if not found:
-        print("nothing is left of any process")
+        print("nothing that this user can see is left" if unseen else "nothing is left of any process")
     elif all(item.stays for item in found):
         print("nothing to remove")
+    for each in unseen:
+        print(f"not seen: {each}")
+    if unseen:
+        print("sudo bpfasm clean looks at all of it")
     sys.stdout.flush()
 
 
@@ -118,7 +124,7 @@ def _remove(going: list[Item]) -> dict[str, str]:
     return errors
 
 
-def _print_json(found: list[Item], errors: dict[str, str]) -> None:
+def _print_json(found: list[Item], errors: dict[str, str], unseen: list[str]) -> None:
     """Print the document bpfasm/clean/1."""
     import json
 
@@ -134,4 +140,4 @@ def _print_json(found: list[Item], errors: dict[str, str]) -> None:
         }
         for item in found
     ]
-    print(json.dumps({"schema": "bpfasm/clean/1", "items": rows}, indent=1))
+    print(json.dumps({"schema": "bpfasm/clean/1", "items": rows, "not_seen": unseen}, indent=1))

@@ -199,7 +199,8 @@ def _left() -> Iterator[Check]:
         kinds = ", ".join(sorted({item.kind for item in going}))
         yield Check("leftovers", NOTE, f"{len(going)} of killed processes ({kinds})", "bpfasm clean")
     else:
-        yield Check("leftovers", OK, "none of a killed process of this user's")
+        seen = " that this user can see" if leftovers.not_seen() else ""
+        yield Check("leftovers", OK, f"none of a killed process of this user's{seen}")
 
 
 LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (_python, _kernel, _lab, _ours)

@@ -54,6 +54,33 @@ def find() -> list[Leftover]:
     return [*_events(), *_pins(), *_struct_ops(), *_programs()]
 
 
+def not_seen() -> list[str]:
+    """Return what this user may not look at, where something may be left: none for root."""
+    from bpfasm.errors import FeatureMissing
+    from bpfasm.kernel.objects import ids
+
+    root = tracefs.find()
+    # debugfs has it, too, and nobody but root may see that it does.
+    roots = [root] if root else [f"{point}/tracing" for point in system.mounts("debugfs") if not _readable(point)]
+    found = [f"events in {each}" for each in roots if not _readable(each)]
+    if not found:
+        files = [f"{root}/{file}" for file in _EVENT_FILES]
+        found = [f"events in {file}" for file in files if os.path.exists(file) and not os.access(file, os.R_OK)]
+    for point in dict.fromkeys(system.mounts("bpf")):
+        folder = f"{point}/{PINS}"
+        if not os.access(point, os.X_OK) or (os.path.exists(folder) and not _readable(folder)):
+            found.append(f"pins in {folder}")
+    try:
+        next(ids.ids("map"), None)
+    except FeatureMissing:
+        found.append("structs of functions and programs that are attached: it takes CAP_SYS_ADMIN to list maps")
+    return found
+
+
+def _readable(folder: str) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
 def kept_pins() -> list[str]:
     """Return the pins that belong to no process: those of ours that were made to stay."""
     return [
@@ -67,7 +94,7 @@ def kept_pins() -> list[str]:
 def pin_folders() -> list[str]:
     """Return our folder in each bpf file system, where there is one that can be read."""
     found = [f"{point}/{PINS}" for point in dict.fromkeys(system.mounts("bpf"))]
-    return [folder for folder in found if os.access(folder, os.R_OK | os.X_OK)]
+    return [folder for folder in found if _readable(folder)]
 
 
 def _events() -> list[Leftover]:
@@ -116,7 +143,7 @@ def _struct_ops() -> list[Leftover]:
             name = ids.text(about["name"])
             found += [Leftover("ops", str(id), (name,), each, each.alive()) for each in owners if each]
     except FeatureMissing:
-        pass  # who may not list maps cannot have made any that stay
+        pass  # not_seen() says it
     return found
 
 
@@ -137,7 +164,7 @@ def _programs() -> list[Leftover]:
             if there not in found or found[there].alive is False:
                 found[there] = left
     except FeatureMissing:
-        pass  # who may not list maps cannot have attached any that stay
+        pass  # not_seen() says it
     return [*found.values()]
 
 

@@ -16,6 +16,8 @@ from bpfasm.kernel import load
 from bpfasm.kernel.btf import kernel as kernel_btf
 from bpfasm.uapi.btf import BTF_KIND_STRUCT
 
+pytestmark = pytest.mark.lab
+
 EXIT = BPF_EXIT_INSN()
 GOT, TEXT = Global("got", u64), Global("text", chars(16))
 #: Leaves this thread's task_struct in R6.

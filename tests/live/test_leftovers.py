@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from support.network import in_child
+from support.privileges import become
 
 from bpfasm.asm import *
 from bpfasm.cli import main
@@ -313,6 +315,38 @@ def test_pins_of_a_dead_process_go_and_those_made_to_stay_do_not(bpffs, cleaned,
 
 def test_nothing_is_left(bpfasm):
     assert bpfasm("clean").out == "nothing is left of any process\n"
+
+
+def test_who_may_not_look_says_so(bpfasm, tmp_path):
+    """An ordinary user does not claim more than he could see; what that is depends on how things are mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes somebody else")
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "bpfasm" / "views" / "schemas" / "clean-1.json").read_text())
+    assert leftovers.not_seen() == json.loads(bpfasm("clean", "--json").out)["not_seen"] == []
+    root = tracefs.find()
+    wanted = [f"events in {root}"] if root and not os.stat(root).st_mode & 0o005 else []
+    for point in dict.fromkeys(system.mounts("bpf")):
+        folder = f"{point}/{leftovers.PINS}"
+        modes = [os.stat(point).st_mode & 0o001]
+        if os.path.exists(folder):
+            modes.append(os.stat(folder).st_mode & 0o004)
+        wanted += [f"pins in {folder}"] * (not all(modes))
+    wanted.append("structs of functions and programs that are attached: it takes CAP_SYS_ADMIN to list maps")
+
+    def look():
+        os.environ["XDG_CACHE_HOME"] = str(tmp_path / "none")
+        become(65534)
+        lines = bpfasm("clean").out.splitlines()
+        assert lines == [
+            "nothing that this user can see is left", *(f"not seen: {each}" for each in wanted),
+            "sudo bpfasm clean looks at all of it",
+        ]  # fmt: skip
+        document = json.loads(bpfasm("clean", "--json").out)
+        jsonschema.validate(document, schema)
+        assert (document["items"], document["not_seen"]) == ([], wanted)
+
+    in_child(look)
 
 
 def test_documents_follow_their_schemas(bpfasm):

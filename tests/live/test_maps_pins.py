@@ -222,6 +222,21 @@ def test_what_is_not_pinned(bpffs):
         obj[SPEC].unpin(f"{bpffs}/counts")
 
 
+def test_a_path_with_a_zero_in_it(bpffs):
+    """The kernel would take what is before it."""
+    path = f"{bpffs}/a\0b"
+    with load(HashMap("m", key=u32, value=u32, max_entries=1)) as obj:
+        m = obj.maps[0]
+        for call in (lambda: m.pin(path), lambda: m.unpin(path), lambda: LoadedMap.from_pin(path)):
+            with pytest.raises(KernelError, match="is no path: there is a zero in it") as caught:
+                call()
+            assert (caught.value.rule, caught.value.do) == ("pin", "leave it out")
+        assert not m.pins
+    with pytest.raises(KernelError, match="there is a zero in it"):
+        load(HashMap("m", key=u32, value=u32, max_entries=1, pinned=path))
+    assert not os.path.exists(f"{bpffs}/a")
+
+
 def test_a_pin_that_is_no_map(bpffs):
     program = Program("prog", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()])
     from bpfasm.syscall import bpf

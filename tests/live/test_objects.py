@@ -10,6 +10,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -384,6 +385,22 @@ def test_a_map_that_changes_while_it_is_read():
         assert 1 <= seen <= 2  # the next key was asked for before
 
 
+def test_no_key_comes_twice_where_others_go_meanwhile():
+    """The key that is read and the next one go: of that one, the next is the first again."""
+    declared = HashMap("fading", key=u32, value=u32, max_entries=100, initial={n: n for n in range(100)})
+    with load(declared) as obj:
+        m = obj.maps[0]
+        order = list(m)
+        keys = []
+        for element in MapContent(m.fd):
+            keys.append(int.from_bytes(element.key, sys.byteorder))
+            if len(keys) == 50:
+                m.delete(order[50:52])
+        assert len(keys) == len(set(keys))
+        # What was there all the time came, and of the two that went the one that was asked for before at most.
+        assert set(order) - set(order[50:52]) <= set(keys)
+
+
 def test_several_maps_of_one_name():
     declared = HashMap("twin_map", key=4, value=4, max_entries=1, initial={bytes(4): b"same"})
     with load(declared), load(declared):
@@ -620,7 +637,9 @@ def test_types_as_bpftool_lists_them(shown):
         (["map", "nothing"], "map has no command 'nothing': it has list, show and dump [usage]"),
         (["map", "dump"], "dump needs a map: id N, name NAME or pinned PATH [usage]"),
         (["link", "dump"], "link has no command 'dump': it has list, show and detach [usage]"),
-        (["btf", "dump"], "btf has no command 'dump': it has list and show [usage]"),
+        (["btf", "dump"], "btf dump takes id N or file FILE, and then format c or raw [usage]"),
+        (["btf", "dump", "id", "1", "format", "d"], "btf dump has no format 'd': it has c and raw [usage]"),
+        (["btf", "drop"], "btf has no command 'drop': it has list, show and dump [usage]"),
         (["disasm", "id:4000000000"], "there is no program with id 4000000000 [object-unknown]"),
         (["disasm", "pinned:/nowhere"], "/nowhere is not in a bpf file system"),
     ],

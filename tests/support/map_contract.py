@@ -201,6 +201,11 @@ def test_per_cpu_values_are_lists(make, cpus, declare, value):
     assert (m[1], m[2]) == ([nth(3)] * cpus, values)
     with pytest.raises(RecordError, match=f"m has a value for each of {cpus} CPUs, and {cpus + 1} were given"):
         m[1] = [*values, values[0]]
+    for wrong in (lambda: m.get(1, cpu=-1), lambda: m.get(1, cpu=cpus), lambda: m.get(1, cpu="0"),
+                  lambda: m.put(1, values[0], cpu=-1), lambda: m.put(1, values[0], cpu=1 << 32)):  # fmt: skip
+        with pytest.raises(MapError, match=f"m has a value for each of {cpus} CPUs, and cpu=") as caught:
+            wrong()
+        assert caught.value.do == f"give a number, 0 to {cpus - 1}, or leave out cpu= for all of them"
     if "take" in m.spec.row.ops:
         assert m.pop(2) == values
         assert dict(m.drain()) == {0: [nth(7)] * cpus, 1: [nth(3)] * cpus}
@@ -299,6 +304,12 @@ def test_queues_and_stacks(make, declare, order):
     for call in (lambda: m.__getitem__(0), lambda: m.__delitem__(0), lambda: len(m), lambda: list(m), m.snapshot):
         with pytest.raises((MapError, RecordError)):
             call()
+    for call in (
+        lambda: m[0], lambda: m.update({0: 1}), lambda: m.update({}), lambda: m.delete([0]), lambda: m.delete([]),
+    ):  # fmt: skip
+        with pytest.raises(MapError, match=f"m is a {declare.__name__}, which has no keys") as caught:
+            call()
+        assert caught.value.do == "it has m.push(value), m.pop() and m.peek()"
     with pytest.raises(TypeError):
         m.pop(0)
 
@@ -313,10 +324,20 @@ def test_a_bloom_filter(make):
     m.add((2, 2))
     m.push(Pair(a=3, b=3))
     assert all(pair in m for pair in [(1, 1), (2, 2), (3, 3)])
-    for call in (m.pop, m.clear, lambda: len(m), lambda: list(m)):
+    for call in (m.pop, m.peek, m.clear, lambda: len(m), lambda: list(m), lambda: m.update({1: 2})):
         with pytest.raises(MapError, match="m is a BloomFilter") as caught:
             call()
         assert caught.value.do == "it has m.add(value) and value in m"
+
+
+def test_the_value_of_one_cpu_where_there_is_one_for_all(make):
+    m = table(make)
+    m[1] = 2
+    for call in (lambda: m.get(1, cpu=0), lambda: m.put(1, 3, cpu=0)):
+        with pytest.raises(MapError, match="table is a HashMap, which has one value for all CPUs") as caught:
+            call()
+        assert (caught.value.rule, caught.value.do) == ("map-cpu", "leave out cpu=")
+    assert m[1] == 2
 
 
 def test_what_has_keys_is_no_queue(make):

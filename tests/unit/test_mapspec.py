@@ -132,6 +132,22 @@ def test_what_is_refused(name, more, rule, what, do):
     assert error.source[0] == __file__
 
 
+def test_a_trie_s_keys_begin_with_their_bits():
+    class Short(Record):
+        bits = u32()
+        data = u32()
+
+    class Long(Record):
+        bits = u64()
+
+    for key in (Short, 8, lpm_key(4), raw(8), chars(8)):
+        assert LpmTrie("m", key=key, value=u32, max_entries=1).key_size == 8
+    for key in (u64, s64, Long):
+        with pytest.raises(MapError, match="m has keys that are no prefixes") as caught:
+            LpmTrie("m", key=key, value=u32, max_entries=1)
+        assert (caught.value.rule, caught.value.do.partition(",")[0]) == ("map-key", "take ipv4_prefix")
+
+
 def test_storage_has_no_number_of_entries():
     with pytest.raises(MapError, match="name has max_entries=1, and SkStorage takes 0"):
         MapSpec("name", BPF_MAP_TYPE_SK_STORAGE, u32, u32, 1)

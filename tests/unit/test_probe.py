@@ -12,7 +12,8 @@ if sys.platform != "linux":
 from bpfasm.errors import UsageError
 from bpfasm.isa.helpers import since
 from bpfasm.kernel import features
-from bpfasm.syscall.probe import btf as types, commands, helpers, links, vmlinux
+from bpfasm.syscall import system
+from bpfasm.syscall.probe import btf as types, commands, helpers, links, maps, vmlinux
 from bpfasm.syscall.probe.answer import Answer, Tried, every, judge, name_of, no, unknown, yes
 from bpfasm.syscall.probe.table import GROUPS
 from bpfasm.uapi import bpf, btf, names
@@ -111,6 +112,13 @@ def test_every_field_is_one_of_the_attr():
     for number, name, _ in commands._FIELDS:
         assert name in bpf.union_bpf_attr
         assert number in commands._IDLE
+
+
+def test_a_value_of_every_cpu_has_room(monkeypatch):
+    """The kernel writes 8 bytes for each CPU that there may be: above 512 of them more than a page."""
+    for cpus, size in ((4, 4096), (512, 4096), (8192, 8 * 8192)):
+        monkeypatch.setattr(system, "possible_cpus", lambda cpus=cpus: cpus)
+        assert len(maps.values_of_every_cpu()) == size
 
 
 def test_a_feature_that_there_is_not():

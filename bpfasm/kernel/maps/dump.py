@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errno import EINVAL, ENOTSUP
+from itertools import count as count_up
 
 from bpfasm.asm.map_types import type_of
 from bpfasm.btf.values import value_of
@@ -51,18 +52,25 @@ class MapContent:
         self.typed = self._types is not None
 
     def __iter__(self) -> Iterator[Element]:
-        """Go over the elements; it ends after ``max_entries`` of them, whatever others do to the map meanwhile.
+        """Go over the elements, each key once; it comes to an end whatever others do to the map meanwhile.
 
         Raises KernelError for a map that has no keys to go over.
         """
         size, cpus = self.info["value_size"], system.possible_cpus() if self.per_cpu else 1
         step = (size + 7) // 8 * 8 if self.per_cpu else size
         elements = Elements(self.fd, self.info["key_size"], step * cpus)
+        # After a key that is gone comes the first again: what was seen is passed over, and two rounds are the end.
+        # A map that does not say how many it has (storage of cgroups) ends there by itself.
+        most, seen = self.info["max_entries"], set[bytes]()
         key = self._next(elements, None)
-        for _ in range(self.info["max_entries"]):
+        for _ in range(2 * most + 2) if most else count_up():
             if key is None:
                 return
             following = self._next(elements, key)
+            if key in seen:
+                key = following
+                continue
+            seen.add(key)
             try:
                 data = elements.lookup(key)
             except OSError as error:

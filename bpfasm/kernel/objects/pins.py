@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from errno import EACCES, EEXIST, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS
+from errno import EACCES, EEXIST, EINVAL, ENAMETOOLONG, ENOENT, ENOTDIR, EPERM, EROFS
 
 from bpfasm.errors import FeatureMissing, KernelError
 from bpfasm.kernel.base.privilege import not_permitted
@@ -28,6 +28,7 @@ def path_of(spec: MapSpec) -> str:
 def pin(fd: int, name: str, path: str | None = None) -> str:
     """Pin an object; return the path. Raises KernelError, FeatureMissing."""
     path = os.path.abspath(path or f"{ROOT}/{name.replace('.', '_')}")
+    _check_text(path)
     directory = os.path.dirname(path)
     if os.path.isdir(path):
         raise KernelError(
@@ -44,6 +45,7 @@ def pin(fd: int, name: str, path: str | None = None) -> str:
 
 def unpin(path: str) -> None:
     """Remove a pin; the object stays while somebody uses it. Raises KernelError."""
+    _check_text(path)
     try:
         os.unlink(path)
     except OSError as error:
@@ -58,6 +60,7 @@ def unpin(path: str) -> None:
 
 def open_pin(path: str, flags: int = 0) -> int:
     """Return a file descriptor of what is pinned at a path. Raises KernelError, FeatureMissing."""
+    _check_text(path)
     try:
         return bpf.obj_get(path, flags)
     except OSError as error:
@@ -87,6 +90,7 @@ def reuse(spec: MapSpec) -> int | None:
     from bpfasm.kernel.maps.info import check, map_info
 
     path = path_of(spec)
+    _check_text(path)
     if not os.path.lexists(path):
         return None
     fd = open_pin(path)
@@ -96,6 +100,12 @@ def reuse(spec: MapSpec) -> int | None:
         os.close(fd)
         raise
     return fd
+
+
+def _check_text(path: str) -> None:
+    """Refuse a path with a zero in it: the kernel would take what is before that for all of it."""
+    if "\0" in os.fsdecode(path):
+        raise KernelError(EINVAL, f"{path!r} is no path: there is a zero in it", "leave it out", rule="pin")
 
 
 def _check_place(path: str) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from mmap import ACCESS_WRITE, PAGESIZE, mmap
 
 from bpfasm.asm.map_types import all_types
+from bpfasm.syscall import system
 from bpfasm.syscall.bpf import Attr
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 from bpfasm.syscall.probe import btf as types
@@ -19,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from bpfasm.syscall.libc import Buffer
 
 _NO_SUCH_FLAG = (EINVAL, E2BIG)
 _UNKNOWN = "the kernel does not know it"
@@ -167,13 +170,18 @@ def on_a_map(type: int, use: Callable[[int], object], absent: tuple[int, ...], c
         return judge(attempt(call, lambda: use(table.number)), there=(ENOENT,), absent=absent, reason=_UNKNOWN)
 
 
+def values_of_every_cpu() -> Buffer:
+    """Return room for what an element of a probe's map may have: a per-CPU one has 8 bytes for each possible CPU."""
+    return buffer(max(4096, 8 * system.possible_cpus()))
+
+
 def _batch(command: int, type: int, **fields: int) -> Callable[[], Answer]:
     """Return a probe of a batch operation, by making it on a map."""
 
     def use(fd: int) -> None:
         memory: dict[str, Any] = {
             "batch.keys": buffer(64),
-            "batch.values": buffer(4096),
+            "batch.values": values_of_every_cpu(),
             "batch.out_batch": buffer(64),
         }
         if command in (bpf.BPF_MAP_UPDATE_BATCH, bpf.BPF_MAP_DELETE_BATCH):
@@ -189,7 +197,7 @@ def _element(command: int, type: int, flags: int = 0, **fields: int) -> Callable
     """Return a probe of an operation on an element, by making it."""
 
     def use(fd: int) -> None:
-        given: dict[str, Any] = {"map_fd": fd, "value": buffer(4096), "flags": flags}
+        given: dict[str, Any] = {"map_fd": fd, "value": values_of_every_cpu(), "flags": flags}
         if fields.get("key_size", 4):
             given["key"] = buffer(64)
         Attr(given).call(command)
