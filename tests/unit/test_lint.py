@@ -53,6 +53,36 @@ def test_solutions_of_lessons_are_silent():
         assert [finding for program in inputs.read(str(path)).programs for finding in lint(program)] == []
 
 
+def accepted():
+    """Yield (case, kernel) of every program that a kernel took: of the sample here, and of all where they are."""
+    sample = json.loads((ROOT / "tests" / "data" / "vlogs" / "accepted" / "programs.json").read_text())
+    for case in sample["cases"]:
+        yield from (pytest.param(case, kernel, id=f"{case['case']}-{kernel}") for kernel in case["kernels"])
+    for index in sorted(ROOT.parent.glob("shared/data/vlogs/*/index.json")):
+        for case in json.loads(index.read_text())["cases"]:
+            if not case["errno"]:
+                yield pytest.param(case, index.parent.name, id=f"all-{case['case']}-{index.parent.name}")
+
+
+@pytest.mark.parametrize(("case", "kernel"), list(accepted()))
+def test_what_a_kernel_took_is_silent(case, kernel):
+    program = Program(
+        case["case"],
+        case["prog_type"],
+        decode(bytes.fromhex(case["insns"])),
+        license=case["license"],
+        expected_attach_type=case["expected_attach_type"],
+    )
+    assert lint(program) == ()
+    assert lint(program, kernel=kernel) == ()
+
+
+def test_there_is_something_that_each_kernel_took():
+    taken = [parameters.values for parameters in accepted()]
+    assert {kernel for _, kernel in taken} == {"5.10", "6.1", "6.12", "6.18", "7.2", "7.3"}
+    assert len({case["case"] for case, _ in taken}) >= 15
+
+
 CORRECT = {
     "a loop with an end": [
         BPF_MOV64_IMM(R0, 0),
