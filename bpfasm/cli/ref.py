@@ -6,27 +6,35 @@ import json
 
 from bpfasm.cli.options import Parser, add_output, write
 from bpfasm.errors import UsageError
+from bpfasm.inputs import shipped_path
 from bpfasm.views import ref
+from bpfasm.views.rules import PAGES
 
 
 def main(argv: list[str]) -> int:
     """Run ``bpfasm ref``."""
     parser = Parser(
         "ref",
-        "Explain NAME: a macro, an instruction, a helper, a constant, an errno, a type of map or program.",
+        "Explain NAME: a macro, an instruction, a helper, a constant, an errno, a type of map or program, "
+        "the rule of an error.",
         """
   bpfasm ref BPF_ATOMIC_OP
   bpfasm ref bpf_ringbuf_reserve
+  bpfasm ref jump-range
 """,
     )
     parser.add_argument(
-        "name", metavar="NAME", help="BPF_JMP_IMM, add64_imm, map_lookup_elem, BPF_ANY, E2BIG, HashMap"
+        "name",
+        metavar="NAME",
+        help="BPF_JMP_IMM, add64_imm, lddw, map_lookup_elem, BPF_ANY, E2BIG, HashMap, jump-range",
     )
     add_output(parser)
-    args = parser.parse_args(argv)
-    found = ref.entries(args.name)
+    # An errno as the kernel returns it is no option.
+    args = parser.parse_args([word[1:] if _is_errno(word) else word for word in argv])
+    pages = [_page(path) for path in PAGES]
+    found = ref.entries(args.name, pages)
     if not found:
-        close = ref.nearest(args.name)
+        close = ref.nearest(args.name, pages)
         raise UsageError(
             f"nothing is called {args.name}",
             f"did you mean {' or '.join(close)}?"
@@ -37,3 +45,12 @@ def main(argv: list[str]) -> int:
     text = json.dumps(ref.document(found), indent=1) if args.json else "\n".join(ref.lines(found))
     write(f"{text}\n".encode(), args.out)
     return 0
+
+
+def _is_errno(word: str) -> bool:
+    return word[:1] == "-" and (word[1:].isdecimal() or (word[1:2] == "E" and word[1:].isalnum()))
+
+
+def _page(path: str) -> str:
+    with open(shipped_path(path), encoding="utf-8") as file:
+        return file.read()
