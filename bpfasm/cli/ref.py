@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from bpfasm.cli.options import Parser, add_output, write
-from bpfasm.errors import UsageError
+from bpfasm.errors import InputError, UsageError
 from bpfasm.inputs import shipped_path
 from bpfasm.views import ref
 from bpfasm.views.rules import PAGES
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     add_output(parser)
     # An errno as the kernel returns it is no option.
     args = parser.parse_args([word[1:] if _is_errno(word) else word for word in argv])
-    pages = [_page(path) for path in PAGES]
+    pages = _pages(args.name)
     found = ref.entries(args.name, pages)
     if not found:
         close = ref.nearest(args.name, pages)
@@ -51,6 +51,14 @@ def _is_errno(word: str) -> bool:
     return word[:1] == "-" and (word[1:].isdecimal() or (word[1:2] == "E" and word[1:].isalnum()))
 
 
-def _page(path: str) -> str:
-    with open(shipped_path(path), encoding="utf-8") as file:
-        return file.read()
+def _pages(name: str) -> list[str]:
+    """Return the pages that have the rules; none where they are not here (in a guest) and the name is another's."""
+    pages = []
+    try:
+        for path in PAGES:
+            with open(shipped_path(path), encoding="utf-8") as file:
+                pages.append(file.read())
+    except InputError:
+        if not ref.entries(name):
+            raise
+    return pages

@@ -103,6 +103,15 @@ def test_ref_shows_a_rule_in_the_terminal(capfd):
     assert "did you mean jump-range" in capfd.readouterr().err
 
 
+def test_ref_without_the_pages_still_has_the_rest(monkeypatch, tmp_path, capfd):
+    from bpfasm import inputs
+
+    monkeypatch.setattr(inputs, "__file__", str(tmp_path / "bpfasm" / "inputs.py"))
+    assert cli.main(["ref", "E2BIG"]) == 0
+    assert cli.main(["ref", "jump-range"]) == 2
+    assert "docs/rules.rst is not installed" in capfd.readouterr().err
+
+
 def test_the_pages_of_rules_are_shipped(monkeypatch, tmp_path):
     """In the wheel they are within the package, where shipped_path() looks after the checkout."""
     from bpfasm import inputs
