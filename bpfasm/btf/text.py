@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bpfasm.btf.read import Btf, BtfType, Member
 
 _COMPOSITE = {uapi.BTF_KIND_STRUCT: "struct", uapi.BTF_KIND_UNION: "union"}
+_ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
 _QUALIFIERS = {
     uapi.BTF_KIND_CONST: "const",
     uapi.BTF_KIND_VOLATILE: "volatile",
@@ -97,18 +98,12 @@ def c_lines(btf: Btf, id: int) -> list[str]:
     """
     type = btf.type(id)
     lines: list[str] = []
-    if type.kind in _COMPOSITE:
-        for line in _body(btf, type, 0, 0, ""):
-            lines.append(line)
-            if len(lines) > _MOST_LINES:
-                raise DecodeError(f"type {id} is nested too deep", "the BTF may be broken", rule="btf")
-        lines[-1] = f"{lines[-1]}; /* {_count(type.size, 'byte')} */"
-    elif type.kind in (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64):
-        lines = [f"enum {type.name} {{".replace("  ", " ")]
-        lines += [f"\t{each.name} = {each.value}," for each in type.members]
-        lines.append(f"}}; /* {_count(type.size, 'byte')} */")
+    if type.kind in _COMPOSITE or type.kind in _ENUMS:
+        lines = _whole(btf, type, "")
     elif type.kind == uapi.BTF_KIND_TYPEDEF:
-        lines = [f"typedef {c_name(btf, type.type, type.name)};"]
+        inner, suffix = _unnamed(btf, type.type, type.name)
+        lines = _whole(btf, inner, f" {suffix}") if inner else [f"{c_name(btf, type.type, type.name)};"]
+        lines[0] = f"typedef {lines[0]}"
     elif type.kind in (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR):
         lines = [f"{c_name(btf, type.type, type.name)};"]
     elif type.kind == uapi.BTF_KIND_DATASEC:
@@ -121,6 +116,22 @@ def c_lines(btf: Btf, id: int) -> list[str]:
         lines = [f"{type.name}; /* {_count(type.size, 'byte')} */"]
     else:
         lines = [f"{c_name(btf, id)};"]
+    return lines
+
+
+def _whole(btf: Btf, type: BtfType, tail: str) -> list[str]:
+    """Return the lines of a struct, union or enum; ``tail`` is what stands behind its closing brace."""
+    lines: list[str] = []
+    if type.kind in _ENUMS:
+        lines = [f"enum {type.name} {{".replace("  ", " ")]
+        lines += [f"\t{each.name} = {each.value}," for each in type.members]
+        lines.append(f"}}{tail}")
+    else:
+        for line in _body(btf, type, 0, 0, tail):
+            lines.append(line)
+            if len(lines) > _MOST_LINES:
+                raise DecodeError(f"type {type.id} is nested too deep", "the BTF may be broken", rule="btf")
+    lines[-1] = f"{lines[-1]}; /* {_count(type.size, 'byte')} */"
     return lines
 
 
@@ -137,7 +148,7 @@ def _body(btf: Btf, type: BtfType, start: int, depth: int, tail: str) -> Iterato
     for member in type.members:
         at = start + member.offset
         inner, suffix = _unnamed(btf, member.type, member.name)
-        if inner is not None:
+        if inner is not None and inner.kind in _COMPOSITE:
             lines = list(_body(btf, inner, at, depth + 1, f" {suffix}" if suffix else ""))
             lines[-1] = _beside(f"{lines[-1]};", _place(btf, member, at))
             yield from lines
@@ -148,10 +159,10 @@ def _body(btf: Btf, type: BtfType, start: int, depth: int, tail: str) -> Iterato
 
 
 def _unnamed(btf: Btf, id: int, name: str) -> tuple[BtfType | None, str]:
-    """Return the struct without a name that a member is, or is an array of; and the member's own declarator."""
+    """Return the struct or enum without a name that something is, or is an array of; and its own declarator."""
     for _ in range(MOST_DEEP):
         type = btf.type(id)
-        if type.kind in _COMPOSITE:
+        if type.kind in _COMPOSITE or type.kind in _ENUMS:
             return (None if type.name else type), name
         if type.kind == uapi.BTF_KIND_ARRAY:
             name = f"{name}[{type.detail}]"
@@ -190,23 +201,34 @@ def record_lines(btf: Btf, id: int) -> list[str]:
         raise DecodeError(
             f"{c_name(btf, id)} is no struct with members", "a Record is made of a struct", rule="btf-type"
         )
-    name = _unused(set(), type.name or f"type_{type.id}")
+    name = _unused(set(), type.name or btf.type(id).name or f"type_{type.id}")
     lines = [f"class {name}(Record):", f'    """{_base(type)}: {_count(type.size, "byte")}."""', ""]
     at, used = 0, set[str]()
+    bits: list[Member] = []
+    if type.kind == uapi.BTF_KIND_UNION:
+        lines += [f"    # {c_name(btf, each.type, each.name)}" for each in type.members]
     for member in type.members if type.kind == uapi.BTF_KIND_STRUCT else ():
         start = member.offset // 8
         size = 0 if member.bits else btf.size_of(member.type)
         if not size or start < at:
+            bits += [member] if member.bits else []
             continue  # what holds bit fields becomes bytes of its own
         if start > at:
-            lines.append(f"    _bytes{at} = pad({start - at})")
+            lines += _bytes(btf, bits, at, start)
+            bits = []
         kind = _notation(btf, member.type, start, type.size)
         called = _unused(used, member.name.lstrip("_") or f"at{start}")
         lines.append(f"    {called} = {kind}()  # {c_name(btf, member.type, member.name)}")
         at = start + size
     if at < type.size:
-        lines.append(f"    _bytes{at} = pad({type.size - at})")
+        lines += _bytes(btf, bits, at, type.size)
     return lines
+
+
+def _bytes(btf: Btf, bits: list[Member], start: int, end: int) -> list[str]:
+    """Return the lines of bytes that are no field of a Record, and what bit fields are in them."""
+    lines = [f"    # bit {each.offset - 8 * start}: {c_name(btf, each.type, each.name)}:{each.bits}" for each in bits]
+    return [*lines, f"    _bytes{start} = pad({end - start})"]
 
 
 def _unused(used: set[str], name: str) -> str:

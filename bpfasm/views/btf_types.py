@@ -39,9 +39,11 @@ class Shown:
         self.name = name
         self.field: Found | None = None
         self.sought: Sought | None = None
-        word, _, bare = name.rpartition(" ")
+        word, _, bare = name.partition(" ")
+        if word not in _KINDS or not bare:
+            word, bare = "", name  # numbers have names of several words: long unsigned int
         root, dot, path = bare.partition(".")
-        groups = (_KINDS[word],) if word in _KINDS else tuple(_KINDS.values())
+        groups = (_KINDS[word],) if word else tuple(_KINDS.values())
         if dot and word not in ("section", "var") and not btf.find(bare, uapi.BTF_KIND_DATASEC):
             sought = named(bpf.BPF_CORE_FIELD_BYTE_OFFSET, f"{word} {root}".strip(), path)
             found = resolve(sought, [btf]).found
@@ -101,7 +103,11 @@ def _type(btf: Btf, id: int) -> dict[str, Any]:
     type = btf.type(id)
     row: dict[str, Any] = {"id": id, "kind": _WORDS[type.kind], "name": type.name, "c": "\n".join(c_lines(btf, id))}
     if type.kind in (uapi.BTF_KIND_FUNC, uapi.BTF_KIND_VAR, uapi.BTF_KIND_TYPEDEF):
-        return row | {"type": c_name(btf, type.type)}
+        row["type"] = c_name(btf, type.type)
+        inner = btf.type(type.type)
+        if type.kind != uapi.BTF_KIND_TYPEDEF or inner.name or inner.kind not in (*COMPOSITE, *_KINDS["enum"]):
+            return row
+        type = inner  # what is in it is nowhere else by a name
     row["size"] = type.size
     if type.kind in COMPOSITE:
         row["members"] = [
@@ -116,7 +122,10 @@ def _type(btf: Btf, id: int) -> dict[str, Any]:
             for each in type.members
         ]
     elif type.kind in _KINDS["enum"]:
-        row["values"] = {each.name: each.value for each in type.members}
+        wide = type.kind == uapi.BTF_KIND_ENUM64
+        row["values"] = {
+            each.name: f"{each.value & (1 << 64) - 1:#x}" if wide else each.value for each in type.members
+        }
     return row
 
 

@@ -12,6 +12,7 @@ from bpfasm.asm.map_types import RINGS
 from bpfasm.asm.record import Record
 from bpfasm.asm.variables import KCONFIG, Section
 from bpfasm.btf.read import Btf
+from bpfasm.btf.text import c_name
 from bpfasm.elf.object import read_object
 from bpfasm.elf.read import Elf
 from bpfasm.elf.reading.types import Typed, type_of
@@ -245,11 +246,13 @@ class _Module:
         if type.kind != kinds.BTF_KIND_STRUCT or not name or taken:
             return None
         if name not in self.records:
-            before = set(self.imports)
-            self.records[name] = self._fields(btf, type, name)
-            if self.records[name] is None:
-                self.imports = before
+            before, kept = set(self.imports), {**self.records, name: None}
+            self.records[name] = None  # for a struct that is within itself, as only broken types have it
+            lines = self._fields(btf, type, name)
+            if lines is None:
+                self.imports, self.records = before, kept
             else:
+                self.records[name] = lines
                 self.imports.add("Record")
         return name if self.records[name] else None
 
@@ -271,7 +274,7 @@ class _Module:
                 if member.bits or member.offset % 8 or isinstance(kind, int):
                     return None
                 offset = member.offset // 8
-                text, own = self._member(kind)
+                text, own, comment = self._member(kind, c_name(btf, member.type, member.name))
                 if offset < end or offset % own:
                     return None
                 if offset > end:
@@ -281,7 +284,7 @@ class _Module:
                 while iskeyword(field) or hasattr(Record, field) or field in taken:
                     field += "_"
                 taken.add(field)
-                lines.append(f"    {field} = {text}()")
+                lines.append(f"    {field} = {text}(){comment}")
                 end, align = offset + kind.size, max(align, own)
         except BpfasmError:
             return None
@@ -289,12 +292,15 @@ class _Module:
             pad(type.size - end)
         return lines if not type.size % align and taken else None
 
-    def _member(self, kind: Any) -> tuple[str, int]:
-        """Return a member's type and alignment; structs within are their bytes."""
+    def _member(self, kind: Any, declared: str) -> tuple[str, int, str]:
+        """Return a member's type, alignment and comment. A record holds none: structs within are their bytes."""
         if isinstance(kind, Typed):
             self.imports.add("raw")
-            return f"raw({kind.size})", 1
-        return self._type(kind)[0], kind.align
+            record = self._record(kind.btf.type(kind.id), kind.btf)
+            told = "".join(c if c.isascii() and c.isprintable() else "?" for c in declared)
+            comment = f"  # {told}{f': {record}.from_bytes() reads it' if record else ''}"
+            return f"raw({kind.size})", 1, comment
+        return self._type(kind)[0], kind.align, ""
 
     # Events
 

@@ -1,12 +1,13 @@
-"""What is known of a name: a macro, an instruction, a helper, a constant, an errno, a type of map or program."""
+"""What is known of a name: a macro, an instruction, a helper, a constant, an errno, a type of map, a rule ..."""
 
 from __future__ import annotations
 
 from bpfasm.value import Value
+from bpfasm.views import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from bpfasm.isa.form import Form
@@ -20,9 +21,17 @@ class Entry(Value):
     facts: tuple[tuple[str, str], ...]
 
 
-def entries(name: str) -> tuple[Entry, ...]:
-    """Return all that has a name; nothing where nobody has it. Case does not matter unless two differ by it."""
-    return tuple(entry for find in _FINDERS for entry in find(name))
+def entries(name: str, pages: Iterable[str] = ()) -> tuple[Entry, ...]:
+    """Return all that has a name; nothing where nobody has it. Case does not matter unless two differ by it.
+
+    ``pages`` are the texts of the docs that have the rules.
+    """
+    found = [entry for find in _FINDERS for entry in find(name)]
+    for page in pages:
+        paragraph = rules.paragraphs(page).get(name.lower())
+        if paragraph is not None:
+            found.append(Entry("rule", name.lower(), tuple(rules.facts(paragraph))))
+    return tuple(found)
 
 
 def names() -> set[str]:
@@ -36,17 +45,19 @@ def names() -> set[str]:
     from bpfasm.isa.table import FORMS
 
     found = {form.name for form in FORMS} | {f"bpf_{name}" for name in HELPERS.values()}
+    found |= set(_snippets()) | set(_texts())
     found |= set(vars(bpfasm.asm)["__all__"]) | {row.spec for row in all_types()} | set(errno.errorcode.values())
     for header in _HEADERS:
         found |= {each for each in vars(import_module(f"bpfasm.{header}")) if each.isupper() or each[:4] == "BPF_"}
     return found
 
 
-def nearest(name: str) -> list[str]:
+def nearest(name: str, pages: Iterable[str] = ()) -> list[str]:
     """Return the names that are most like one that is not there."""
     from difflib import get_close_matches
 
-    known = {each.lower(): each for each in sorted(names())}
+    of_rules = {rule for page in pages for rule in rules.paragraphs(page)}
+    known = {each.lower(): each for each in sorted(of_rules | names())}
     asked = name.lower()
     close = get_close_matches(asked, known, n=3, cutoff=0.65)
     within = sorted((each for each in known if asked in each), key=len) if len(asked) > 2 else []
@@ -61,7 +72,9 @@ def lines(found: tuple[Entry, ...]) -> Iterator[str]:
         yield f"{entry.name}: {entry.kind}"
         width = max((len(what) for what, _ in entry.facts), default=0)
         for what, text in entry.facts:
-            yield f"  {what:<{width}}  {text}"
+            first, *more = text.split("\n")
+            yield f"  {what:<{width}}  {first}"
+            yield from (f"  {'':<{width}}  {line}".rstrip() for line in more)
 
 
 def document(found: tuple[Entry, ...]) -> dict[str, Any]:
@@ -122,6 +135,31 @@ def _form(form: Form) -> Iterator[tuple[str, str]]:
         yield "seen", "only in dumps: the kernel makes it"
 
 
+def _texts() -> dict[str, dict[str, tuple[str, Form]]]:
+    """Return the words that texts begin with, in any syntax: by form, the text and the form."""
+    from bpfasm.asm.syntax.ubpf import DIALECT
+    from bpfasm.isa.table import FORMS
+
+    found: dict[str, dict[str, tuple[str, Form]]] = {}
+    for form in FORMS:
+        for text in (form.ubpf, *DIALECT.aliases(form), form.llvm, form.kernel):
+            word = text.partition(" ")[0].partition("(")[0]
+            if word.isidentifier() and word not in ("r0", "w0"):
+                found.setdefault(word.lower(), {}).setdefault(form.name, (text, form))
+    return found
+
+
+def _mnemonic(name: str) -> Iterator[Entry]:
+    made = [each for called, each in _texts().get(name.lower(), {}).items() if called != name.lower()]
+    facts = [
+        ("is", f"{text}: {form.kernel}  ({form.name}, since {form.since or 'never'})") for text, form in made[:6]
+    ]
+    if len(made) > 6:
+        facts.append(("", f"and {len(made) - 6} more: {', '.join(form.name for _, form in made[6:])}"))
+    if facts:
+        yield Entry("mnemonic", name.lower(), tuple(facts))
+
+
 def _helper(name: str) -> Iterator[Entry]:
     from bpfasm.isa.helpers import HELPERS, helper_of
 
@@ -171,6 +209,7 @@ def _errno(name: str) -> Iterator[Entry]:
 
     from bpfasm.views.errnos import MEANINGS
 
+    name = name.removeprefix("-")  # the kernel returns it so, and strace shows it so
     asked = errno.errorcode.get(int(name), "") if name.isdecimal() else name.upper()
     number = 524 if asked == "ENOTSUPP" or name == "524" else getattr(errno, asked, None)
     if not isinstance(number, int):
@@ -220,6 +259,21 @@ def _ours(name: str) -> Iterator[Entry]:
         yield Entry("bpfasm.asm", name, (("is", _first(thing.__doc__)),))
 
 
+def _snippets() -> dict[str, Any]:
+    from bpfasm.asm import snippets
+
+    return {name: each for name, each in vars(snippets).items() if callable(each) and not name.startswith("_")}
+
+
+def _snippet(name: str) -> Iterator[Entry]:
+    import bpfasm.asm
+
+    made = _snippets().get(name.lower())
+    if made is not None and name.lower() not in vars(bpfasm.asm)["__all__"]:
+        facts = [("write", f"*{name.lower()}(...), from bpfasm.asm.snippets"), ("is", _first(made.__doc__))]
+        yield Entry("snippet", name.lower(), tuple(facts))
+
+
 def _first(doc: str | None) -> str:
     """Return the first paragraph of a docstring, on one line."""
     return " ".join((doc or "").strip().partition("\n\n")[0].split())
@@ -246,4 +300,7 @@ def _register(name: str) -> Iterator[Entry]:
         yield Entry("register", name.upper(), tuple(facts))
 
 
-_FINDERS = (_macro, _instruction, _helper, _constant, _register, _errno, _map_type, _program_type, _ours)
+_FINDERS = (
+    *(_macro, _instruction, _mnemonic, _helper, _constant, _register, _errno, _map_type, _program_type, _snippet),
+    _ours,
+)

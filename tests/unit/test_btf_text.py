@@ -64,6 +64,77 @@ def test_bit_fields_and_enums_in_c():
     assert list(Shown(KERNEL, "task_t").lines()) == ["typedef struct task task_t;"]
 
 
+def unnamed():
+    """Return types whose names have several words, and those that a typedef alone gives a name."""
+    w = Writer()
+    for name, size in (
+        ("char", 1),
+        ("unsigned char", 1),
+        ("int", 4),
+        ("long unsigned int", 8),
+        ("__int128 unsigned", 16),
+    ):
+        w.add_int(name, size)
+    w.add(uapi.BTF_KIND_TYPEDEF, "atomic_t", w.add_struct("", 4, [("counter", 3, 0)]))
+    w.add(uapi.BTF_KIND_TYPEDEF, "pairs_t", w.add_array(w.add_struct("", 8, [("a", 3, 0), ("b", 3, 32)]), 2))
+    values = struct.pack("=IiIi", w.string("LOW"), -1 & 0x7FFFFFFF, w.string("HIGH"), 2)
+    w.add(uapi.BTF_KIND_TYPEDEF, "level_t", w.add(uapi.BTF_KIND_ENUM, "", 4, values, count=2))
+    wide = struct.pack("=6I", w.string("BIG"), 1, 1 << 31, w.string("LESS"), 0xFFFFFFFF, 0xFFFFFFFF)
+    w.add(uapi.BTF_KIND_ENUM64, "big", 8, wide, count=2, flag=True)
+    return Btf(w.to_bytes())
+
+
+UNNAMED = unnamed()
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("char", 1), ("unsigned char", 1), ("int", 4), ("long unsigned int", 8), ("__int128 unsigned", 16),
+     ("int int", 4), ("int long unsigned int", 8)],
+)  # fmt: skip
+def test_a_name_of_several_words_is_one_name(name, size):
+    """But where the first is a kind: int is the word for all numbers."""
+    shown = Shown(UNNAMED, name)
+    bare = name.removeprefix("int ") or name
+    assert list(shown.lines()) == [f"{bare}; /* {size} byte{'s' * (size > 1)} */"]
+    (row,) = shown.document()["types"]
+    assert (row["name"], row["size"]) == (bare, size)
+
+
+@pytest.mark.parametrize("name", ["unsigned int", "struct int", "long", "struct"])
+def test_no_part_of_a_name_is_taken_for_it(name):
+    with pytest.raises(DecodeError, match=f"there is no type {name.removeprefix('struct ')}"):
+        Shown(UNNAMED, name)
+
+
+def test_a_typedef_of_what_has_no_name_shows_what_is_in_it():
+    assert list(Shown(UNNAMED, "atomic_t").lines()) == [
+        "typedef struct {",
+        "\tint counter;                                     /*      0   4 */",
+        "} atomic_t; /* 4 bytes */",
+    ]
+    assert list(Shown(UNNAMED, "pairs_t").lines())[-1] == "} pairs_t[2]; /* 8 bytes */"
+    assert list(Shown(UNNAMED, "level_t").lines()) == [
+        "typedef enum {", "\tLOW = 2147483647,", "\tHIGH = 2,", "} level_t; /* 4 bytes */",
+    ]  # fmt: skip
+    (row,) = Shown(UNNAMED, "atomic_t").document()["types"]
+    assert (row["size"], [each["name"] for each in row["members"]]) == (4, ["counter"])
+    assert "class atomic_t(Record):" in Shown(UNNAMED, "atomic_t").record()
+
+
+def test_numbers_of_64_bits_are_text_in_documents():
+    (row,) = Shown(UNNAMED, "big").document()["types"]
+    assert row["values"] == {"BIG": "0x8000000000000001", "LESS": "0xffffffffffffffff"}
+    assert list(Shown(UNNAMED, "big").lines())[1:3] == ["\tBIG = -9223372036854775807,", "\tLESS = -1,"]
+
+
+def test_bit_fields_are_told_in_a_record():
+    assert list(Shown(KERNEL, "bits").record())[-5:] == [
+        "    # bit 0: unsigned int a:3", "    # bit 3: int b:7", "    # bit 30: short c:2", "    _bytes0 = pad(8)",
+        "    plain = u32()  # unsigned int plain",
+    ]  # fmt: skip
+
+
 def test_declarations():
     w = Writer()
     i32 = w.add_int("int", 4, 1)
@@ -114,6 +185,11 @@ def test_what_is_no_record():
 )
 def test_documents_follow_the_schema(name):
     jsonschema.validate(Shown(KERNEL, name).document(), SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["big", "atomic_t", "level_t", "pairs_t"])
+def test_documents_of_what_has_no_name_follow_it_too(name):
+    jsonschema.validate(Shown(UNNAMED, name).document(), SCHEMA)
 
 
 def test_a_field_is_shown_with_what_reads_it():

@@ -189,6 +189,17 @@ def test_every_name_of_the_tables_has_an_entry():
         ("XDP_DROP", "constant", "enum xdp_action"),
         ("E2BIG", "errno", "too large"),
         ("524", "errno", "ENOTSUPP"),
+        ("-22", "errno", "EINVAL"),
+        ("-EINVAL", "errno", "22"),
+        ("-524", "errno", "ENOTSUPP"),
+        ("lddw", "mnemonic", "ld_imm64"),
+        ("STXDW", "mnemonic", "*(u64 *)"),
+        ("add64", "mnemonic", "add64_imm"),  # rbpf's
+        ("ldabsb", "mnemonic", "ld_abs8"),
+        ("goto", "mnemonic", "ja"),
+        ("callx", "instruction", "callx"),
+        ("core_read", "snippet", "chain of pointers"),
+        ("func_arg", "snippet", "snippets"),
         ("BPF_MAP_TYPE_HASH", "map", "lookup"),
         ("BPF_PROG_TYPE_XDP", "program type", "struct xdp_md"),
         ("StackLayout", "bpfasm.asm", "stack"),
@@ -210,6 +221,24 @@ def test_what_is_said_of_a_name(name, kind, what):
 )
 def test_a_name_that_is_not_there_has_a_nearest_one(asked, meant):
     assert meant in ref.nearest(asked)
+
+
+@pytest.mark.parametrize("name", ["r0", "r1"])
+def test_a_register_is_no_mnemonic(name):
+    assert [each.kind for each in ref.entries(name)] == ["register"]
+
+
+def test_every_word_that_texts_begin_with_is_found():
+    for form in FORMS:
+        for text in (form.ubpf, form.llvm, form.kernel):
+            word = text.partition(" ")[0].partition("(")[0]
+            assert not word.isidentifier() or word == "w0" or ref.entries(word), word
+
+
+def test_an_errno_with_a_minus_is_no_option():
+    for word in ("-22", "-EINVAL"):
+        assert bpfasm_("ref", word).stdout.startswith("EINVAL: errno\n  number  22\n")
+    assert bpfasm_("ref", "-x").returncode == 2
 
 
 def test_ref_on_the_command_line():

@@ -158,7 +158,10 @@ def test_names_that_python_has_get_an_underscore():
             16,
             ["size_ = u32()", "class_ = u32()", "x = u64()"],
         ),
-        ([("p", "ptr", 0), ("s", "struct", 64)], 16, ["p = u64()", "s = raw(8)()"]),
+        ([("p", "ptr", 0), ("s", "struct", 64)], 16,
+         ["p = u64()", "s = raw(8)()  # struct inner s: Inner.from_bytes() reads it"]),
+        ([("one", "array", 0), ("u", "union", 128)], 24,
+         ["one = raw(16)()  # struct inner one[2]", "u = raw(8)()  # union odd?name u"]),
         ([("a", "u8", 0), ("b", "u32", 8)], 5, None),  # packed
         ([("a", "u64", 0), ("b", "u32", 64)], 12, None),
         ([], 0, None),
@@ -169,14 +172,18 @@ def test_structs_become_records_where_one_has_their_layout(members, size, lines)
     ids = {name: types.add_int(name, number) for name, number in (("u8", 1), ("u32", 4), ("u64", 8))}
     ids["ptr"] = types.add(kinds.BTF_KIND_PTR)
     ids["struct"] = types.add_struct("inner", 8, [("x", ids["u64"], 0)])
+    ids["array"] = types.add_array(ids["struct"], 2)
+    ids["union"] = types.add(kinds.BTF_KIND_UNION, "odd\nname", 8)
     struct = types.add_struct("event", size, [(name, ids[kind], offset) for name, kind, offset in members])
     btf = Btf(types.to_bytes())
     made = embed._Module(write_object(lone), "some", {}, {})
     assert (made._record(btf.type(struct), btf) is not None) == (lines is not None)
     if lines:
         assert made.records["Event"][3:] == [f"    {line}" for line in lines]
-        record = run("\n".join(["from bpfasm.asm import *", *made.records["Event"]]))["Event"]
-        assert record.size == size
+        classes = [line for each in made.records.values() for line in each or ()]
+        names = run("\n".join(["from bpfasm.asm import *", *classes]))
+        assert names["Event"].size == size
+        assert ("Inner" in names) == ("struct" in [kind for _, kind, _ in members])
 
 
 def test_embed_the_command(tmp_path, capfd):

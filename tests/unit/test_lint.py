@@ -53,6 +53,36 @@ def test_solutions_of_lessons_are_silent():
         assert [finding for program in inputs.read(str(path)).programs for finding in lint(program)] == []
 
 
+def accepted():
+    """Yield (case, kernel) of every program that a kernel took: of the sample here, and of all where they are."""
+    sample = json.loads((ROOT / "tests" / "data" / "vlogs" / "accepted" / "programs.json").read_text())
+    for case in sample["cases"]:
+        yield from (pytest.param(case, kernel, id=f"{case['case']}-{kernel}") for kernel in case["kernels"])
+    for index in sorted(ROOT.parent.glob("shared/data/vlogs/*/index.json")):
+        for case in json.loads(index.read_text())["cases"]:
+            if not case["errno"]:
+                yield pytest.param(case, index.parent.name, id=f"all-{case['case']}-{index.parent.name}")
+
+
+@pytest.mark.parametrize(("case", "kernel"), list(accepted()))
+def test_what_a_kernel_took_is_silent(case, kernel):
+    program = Program(
+        case["case"],
+        case["prog_type"],
+        decode(bytes.fromhex(case["insns"])),
+        license=case["license"],
+        expected_attach_type=case["expected_attach_type"],
+    )
+    assert lint(program) == ()
+    assert lint(program, kernel=kernel) == ()
+
+
+def test_there_is_something_that_each_kernel_took():
+    taken = [parameters.values for parameters in accepted()]
+    assert {kernel for _, kernel in taken} == {"5.10", "6.1", "6.12", "6.18", "7.2", "7.3"}
+    assert len({case["case"] for case, _ in taken}) >= 15
+
+
 CORRECT = {
     "a loop with an end": [
         BPF_MOV64_IMM(R0, 0),
@@ -132,6 +162,20 @@ def test_packets_are_of_programs_that_have_them():
     assert rules(insns, BPF_PROG_TYPE_KPROBE) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("r11 = 5", "R11 is the kernel's own, for what it puts into programs that it has taken"),
+        ("r0 = r12", "R12 is the kernel's own, for what it puts into programs that it has taken"),
+        ("*(u64 *)(r11 -8) = r1", None),
+    ],
+)
+def test_registers_of_the_kernel(text, said, tmp_path):
+    (tmp_path / "text").write_text(f"{text}\nr0 = 0\nexit\n")
+    (program,) = inputs.read(str(tmp_path / "text")).programs
+    assert [(each.rule, each.pc, each.text) for each in lint(program)] == ([("no-register", 0, said)] if said else [])
+
+
 def test_an_array_may_do_without_a_check_from_618_on():
     insns = [
         BPF_ST_MEM(BPF_W, R10, -4, 0),
@@ -145,6 +189,39 @@ def test_an_array_may_do_without_a_check_from_618_on():
     assert rules(insns) == []
     assert rules(insns, kernel="6.12") == [("no-null-check", 6)]
     assert rules(insns, kernel="6.18") == []
+
+
+@pytest.mark.parametrize(
+    ("type", "more", "kernel", "found"),
+    [
+        (BPF_PROG_TYPE_KPROBE, {"attach": kprobe_multi("vfs_read")}, "5.10",
+         "BPF_TRACE_KPROBE_MULTI came with Linux 5.18"),
+        (BPF_PROG_TYPE_KPROBE, {"attach": kprobe_multi("vfs_read")}, "5.18", None),
+        (BPF_PROG_TYPE_KPROBE, {"expected_attach_type": BPF_TRACE_UPROBE_SESSION}, "6.12",
+         "BPF_TRACE_UPROBE_SESSION came with Linux 6.13"),
+        (BPF_PROG_TYPE_SCHED_CLS, {"attach": tcx("lo", "ingress")}, "6.1", "BPF_TCX_INGRESS came with Linux 6.6"),
+        (BPF_PROG_TYPE_SCHED_CLS, {"attach": tc("lo", "ingress")}, "5.10", None),
+        (BPF_PROG_TYPE_XDP, {"flags": BPF_F_XDP_HAS_FRAGS}, "5.10", "BPF_F_XDP_HAS_FRAGS came with Linux 5.18"),
+        (BPF_PROG_TYPE_XDP, {"expected_attach_type": BPF_XDP}, "5.4", None),  # which takes it by netlink
+        (BPF_PROG_TYPE_NETFILTER, {"expected_attach_type": BPF_NETFILTER}, "5.10",
+         "programs of type BPF_PROG_TYPE_NETFILTER came with Linux 6.4"),
+    ],
+)  # fmt: skip
+def test_what_a_program_is_attached_by_may_be_too_new(type, more, kernel, found):
+    program = Program("prog", type, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()], **more)
+    assert [each.text for each in lint(program, kernel=kernel)] == ([found] if found else [])
+    assert lint(program) == ()
+
+
+def test_when_attach_types_and_flags_came_is_what_is_probed():
+    from bpfasm.asm.attach_types import ATTACH_TYPES, LOAD_FLAGS
+    from bpfasm.elf.sections import ROWS
+    from bpfasm.uapi import bpf
+
+    known = [each for *_, types in ATTACH_TYPES for each in types]
+    assert len(known) == len(set(known))
+    assert {row.attach_type for row in ROWS} - {0} <= set(known)
+    assert all(isinstance(getattr(bpf, name), int) for name, *_ in LOAD_FLAGS)
 
 
 # Ranges

@@ -2,12 +2,17 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import bpfasm.asm
+from bpfasm import cli
+from bpfasm.asm.lint import RULES as LINT_RULES
 from bpfasm.errors import BpfasmError
+from bpfasm.views import ref
+from bpfasm.views.rules import PAGES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "rules.rst"
@@ -57,6 +62,7 @@ def example(text):
 
 
 PARAGRAPHS = paragraphs()
+TEXTS = [(ROOT / page).read_text() for page in PAGES]
 
 
 def test_rules_are_found():
@@ -72,6 +78,52 @@ def test_every_rule_has_a_paragraph_and_every_paragraph_a_rule():
 def test_a_paragraph_says_something(rule):
     prose = PARAGRAPHS[rule].replace(example(PARAGRAPHS[rule]), "")
     assert len(prose.split()) >= 6
+
+
+@pytest.mark.parametrize("rule", [*RULES, *LINT_RULES])
+def test_ref_finds_a_rule_with_its_example(rule):
+    found = [entry for entry in ref.entries(rule, TEXTS) if entry.kind == "rule"]
+    assert len(found) == (rule in RULES) + (rule in LINT_RULES)
+    facts = [fact for entry in found for fact in entry.facts]
+    assert all(text.strip() for _, text in facts)
+    if rule in RULES:
+        shown = [text for what, text in facts if what == "example"]
+        assert shown == ([code] if (code := example(PARAGRAPHS[rule]).strip("\n")) else [])
+    shown = "\n".join(ref.lines(tuple(found)))
+    assert not re.search(r"``|:\w+:`|^\.\. |^[-=^]{3,}$", shown, re.M)
+
+
+def test_ref_shows_a_rule_in_the_terminal(capfd):
+    assert cli.main(["ref", "jump-range"]) == 0
+    first, means, more, shown = capfd.readouterr().out.splitlines()
+    assert (first, shown) == ("jump-range: rule", "  example  BPF_JMP_A(40000)")
+    assert means.startswith("  means    The offset of a jump has 16 bits")
+    assert more == "           BPF_JMP32_A, whose 32 bits every kernel from 6.6 on takes."
+    assert cli.main(["ref", "jump-rnge"]) == 2
+    assert "did you mean jump-range" in capfd.readouterr().err
+
+
+def test_ref_without_the_pages_still_has_the_rest(monkeypatch, tmp_path, capfd):
+    from bpfasm import inputs
+
+    monkeypatch.setattr(inputs, "__file__", str(tmp_path / "bpfasm" / "inputs.py"))
+    assert cli.main(["ref", "E2BIG"]) == 0
+    assert cli.main(["ref", "jump-range"]) == 2
+    assert "docs/rules.rst is not installed" in capfd.readouterr().err
+
+
+def test_the_pages_of_rules_are_shipped(monkeypatch, tmp_path):
+    """In the wheel they are within the package, where shipped_path() looks after the checkout."""
+    from bpfasm import inputs
+
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    package = tmp_path / "bpfasm"
+    (package / "docs").mkdir(parents=True)
+    for page in PAGES:
+        assert wheel["force-include"][page] == f"bpfasm/{page}"
+        (package / page).write_text("Page\n====\n\nno-such\n^^^^^^^\n\nWhat the wheel says.\n")
+    monkeypatch.setattr(inputs, "__file__", str(package / "inputs.py"))
+    assert [inputs.shipped_path(page) for page in PAGES] == [str(package / page) for page in PAGES]
 
 
 def test_what_a_program_can_do_wrong_is_shown():

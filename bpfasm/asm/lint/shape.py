@@ -13,9 +13,10 @@ from bpfasm.uapi import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from bpfasm.asm.lint.finding import Asked, Finding
+    from bpfasm.asm.program import Program
     from bpfasm.isa.form import Form
 
 _CODES = {form.code for form in FORMS}
@@ -50,8 +51,10 @@ def no_register(asked: Asked) -> Iterator[Finding]:
             if number >= bpf.MAX_BPF_REG and insn.code in _CODES and not _stack_argument(asked, index, number)
         ]
         if used and (form is None or form.dialect != "xlated"):
-            fix = "a program has R0 to R10"
-            yield asked.at(index, "no-register", f"there is no register R{used[0]}", fix)
+            text, fix = f"there is no register R{used[0]}", "a program has R0 to R10"
+            if used[0] in (bpf.MAX_BPF_REG, bpf.MAX_BPF_REG + 1):
+                text = f"R{used[0]} is the kernel's own, for what it puts into programs that it has taken"
+            yield asked.at(index, "no-register", text, fix)
 
 
 def _stack_argument(asked: Asked, index: int, number: int) -> bool:
@@ -238,10 +241,9 @@ def too_new(asked: Asked) -> Iterator[Finding]:
     if asked.kernel is None:
         return
     oldest = "{}.{}".format(*asked.kernel)
-    kind = TYPES.get(asked.program.type)
-    if kind and graph.insns and asked.before(kind.since):
-        fix = f"{oldest} refuses to load it"
-        yield asked.at(0, "too-new", f"programs of type {kind.name} came with Linux {kind.since}", fix)
+    if graph.insns:
+        for what, since, fix in _newest(asked.program, oldest, asked.before):
+            yield asked.at(0, "too-new", f"{what} came with Linux {since}", fix)
     for index, (insn, form) in enumerate(zip(graph.insns, graph.forms, strict=True)):
         if form is None or form.dialect == "xlated":
             continue
@@ -254,6 +256,22 @@ def too_new(asked: Asked) -> Iterator[Finding]:
         if since and asked.before(since):
             fix = f"{oldest} refuses it: do without, or ask for {since} at least"
             yield asked.at(index, "too-new", f"{what} came with Linux {since}", fix)
+
+
+def _newest(program: Program, oldest: str, before: Callable[[str], bool]) -> Iterator[tuple[str, str, str]]:
+    """Yield what a program as a whole needs that is too new: its type, or else where it is attached; its flags."""
+    from bpfasm.asm.attach_types import ATTACH_TYPES, LOAD_FLAGS, NAMED_LATER
+
+    kind = TYPES.get(program.type)
+    attach = program.expected_attach_type or getattr(program.attach, "attach_type", 0)
+    named = next((since for since, _, _, types in ATTACH_TYPES if attach in types), "")
+    if kind and before(kind.since):
+        yield f"programs of type {kind.name}", kind.since, f"{oldest} refuses to load it"
+    elif named and attach not in NAMED_LATER and before(named):
+        yield bpf.enum_bpf_attach_type[attach], named, f"{oldest} attaches nothing so: attach it in an older way"
+    for name, since, _ in LOAD_FLAGS:
+        if program.flags & getattr(bpf, name) and before(since):
+            yield name, since, f"{oldest} refuses to load it"
 
 
 def above_isa(asked: Asked) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from errno import EAFNOSUPPORT, EBADF, EBUSY, EEXIST, EFAULT, EINVAL, ENODEV, ENOENT, EOPNOTSUPP
 from functools import partial
 
+from bpfasm.asm.attach_types import ATTACH_TYPES
 from bpfasm.syscall.libc import ENOTSUPP, buffer
 from bpfasm.syscall.probe import maps
 from bpfasm.syscall.probe.answer import Answer, judge, no, refused, unknown, yes
@@ -275,59 +276,6 @@ def _how(attach: int) -> Probe:
     return _OTHERWISE.get(attach) or _attaches(attach)
 
 
-#: since, commit, options, attach types
-_ATTACH: tuple[tuple[str, str, str, tuple[int, ...]], ...] = (
-    ("4.10", "0e33661de493", "CGROUP_BPF", (bpf.BPF_CGROUP_INET_INGRESS, bpf.BPF_CGROUP_INET_EGRESS)),
-    ("4.10", "610236587600", "CGROUP_BPF", (bpf.BPF_CGROUP_INET_SOCK_CREATE,)),
-    ("4.13", "40304b2a1567", "CGROUP_BPF", (bpf.BPF_CGROUP_SOCK_OPS,)),
-    ("4.14", "464bc0fd6273", "INET", (bpf.BPF_SK_SKB_STREAM_PARSER, bpf.BPF_SK_SKB_STREAM_VERDICT)),
-    ("4.15", "ebc614f68736", "CGROUP_BPF", (bpf.BPF_CGROUP_DEVICE,)),
-    ("4.17", "4f738adba30a", "INET", (bpf.BPF_SK_MSG_VERDICT,)),
-    ("4.17", "4fbac77d2d09", "CGROUP_BPF", (bpf.BPF_CGROUP_INET4_BIND, bpf.BPF_CGROUP_INET6_BIND)),
-    ("4.17", "d74bad4e74ee", "CGROUP_BPF", (bpf.BPF_CGROUP_INET4_CONNECT, bpf.BPF_CGROUP_INET6_CONNECT)),
-    ("4.17", "aac3fc320d94", "CGROUP_BPF", (bpf.BPF_CGROUP_INET4_POST_BIND, bpf.BPF_CGROUP_INET6_POST_BIND)),
-    ("4.18", "1cedee13d25a", "CGROUP_BPF", (bpf.BPF_CGROUP_UDP4_SENDMSG, bpf.BPF_CGROUP_UDP6_SENDMSG)),
-    ("4.18", "f4364dcfc86d", "BPF_LIRC_MODE2", (bpf.BPF_LIRC_MODE2,)),
-    ("4.20", "d58e468b1112", "NET", (bpf.BPF_FLOW_DISSECTOR,)),
-    ("5.2", "7b146cebe30c", "CGROUP_BPF", (bpf.BPF_CGROUP_SYSCTL,)),
-    ("5.2", "983695fa6765", "CGROUP_BPF", (bpf.BPF_CGROUP_UDP4_RECVMSG, bpf.BPF_CGROUP_UDP6_RECVMSG)),
-    ("5.3", "0d01da6afc54", "CGROUP_BPF", (bpf.BPF_CGROUP_GETSOCKOPT, bpf.BPF_CGROUP_SETSOCKOPT)),
-    ("5.5", "f1b9509c2fb0", "BPF_EVENTS DEBUG_INFO_BTF", (bpf.BPF_TRACE_RAW_TP,)),
-    ("5.5", "fec56f5890d9", "BPF_EVENTS DEBUG_INFO_BTF", (bpf.BPF_TRACE_FENTRY, bpf.BPF_TRACE_FEXIT)),
-    ("5.7", "ae24082331d9", "BPF_EVENTS DEBUG_INFO_BTF", (bpf.BPF_MODIFY_RETURN,)),
-    ("5.7", "fc611f47f218", "BPF_LSM DEBUG_INFO_BTF", (bpf.BPF_LSM_MAC,)),
-    ("5.8", "15d83c4d7cef", "BPF_EVENTS DEBUG_INFO_BTF", (bpf.BPF_TRACE_ITER,)),
-    ("5.8", "1b66d253610c", "CGROUP_BPF", (
-        bpf.BPF_CGROUP_INET4_GETPEERNAME, bpf.BPF_CGROUP_INET6_GETPEERNAME,
-        bpf.BPF_CGROUP_INET4_GETSOCKNAME, bpf.BPF_CGROUP_INET6_GETSOCKNAME,
-    )),
-    ("5.8", "fbee97feed9b", "NET", (bpf.BPF_XDP_DEVMAP,)),
-    ("5.9", "f5836749c9c0", "CGROUP_BPF", (bpf.BPF_CGROUP_INET_SOCK_RELEASE,)),
-    ("5.9", "9216477449f3", "NET", (bpf.BPF_XDP_CPUMAP,)),
-    ("5.9", "e9ddbb7707ff", "INET", (bpf.BPF_SK_LOOKUP,)),
-    ("5.9", "aa8d3a716b59", "NET", (bpf.BPF_XDP,)),
-    ("5.13", "a7ba4558e69a", "INET", (bpf.BPF_SK_SKB_VERDICT,)),
-    ("5.14", "d5e4ddaeb6ab", "INET", (bpf.BPF_SK_REUSEPORT_SELECT, bpf.BPF_SK_REUSEPORT_SELECT_OR_MIGRATE)),
-    ("5.15", "b89fbfbb854c", "BPF_EVENTS", (bpf.BPF_PERF_EVENT,)),
-    ("5.18", "0dcac2725406", "FPROBE", (bpf.BPF_TRACE_KPROBE_MULTI,)),
-    ("6.0", "69fd337a975c", "BPF_LSM CGROUP_BPF DEBUG_INFO_BTF", (bpf.BPF_LSM_CGROUP,)),
-    ("6.4", "68b04864ca42", "BPF_JIT", (bpf.BPF_STRUCT_OPS,)),
-    ("6.4", "84601d6ee68a", "NETFILTER_BPF_LINK", (bpf.BPF_NETFILTER,)),
-    ("6.6", "e420bed02507", "NET_XGRESS", (bpf.BPF_TCX_INGRESS, bpf.BPF_TCX_EGRESS)),
-    ("6.6", "89ae89f53d20", "UPROBES BPF_EVENTS", (bpf.BPF_TRACE_UPROBE_MULTI,)),
-    ("6.7", "859051dd165e", "CGROUP_BPF", (
-        bpf.BPF_CGROUP_UNIX_CONNECT, bpf.BPF_CGROUP_UNIX_SENDMSG, bpf.BPF_CGROUP_UNIX_RECVMSG,
-        bpf.BPF_CGROUP_UNIX_GETPEERNAME, bpf.BPF_CGROUP_UNIX_GETSOCKNAME,
-    )),
-    ("6.7", "35dfaad7188c", "NETKIT", (bpf.BPF_NETKIT_PRIMARY, bpf.BPF_NETKIT_PEER)),
-    ("6.10", "535a3692ba72", "FPROBE", (bpf.BPF_TRACE_KPROBE_SESSION,)),
-    ("6.13", "d920179b3d48", "UPROBES BPF_EVENTS", (bpf.BPF_TRACE_UPROBE_SESSION,)),
-    ("7.0", "", "BPF_EVENTS DEBUG_INFO_BTF", (bpf.BPF_TRACE_FSESSION,)),
-    ("7.2", "", "BPF_EVENTS DYNAMIC_FTRACE_WITH_DIRECT_CALLS", (
-        bpf.BPF_TRACE_FENTRY_MULTI, bpf.BPF_TRACE_FEXIT_MULTI, bpf.BPF_TRACE_FSESSION_MULTI,
-    )),
-)  # fmt: skip
-
 FEATURES = tuple(
     Feature("link", name, what, since, probe, commit, tuple(config.split()))
     for name, what, since, commit, config, probe in _LINKS
@@ -335,6 +283,6 @@ FEATURES = tuple(
     Feature(
         "attach", label(bpf.enum_bpf_attach_type[each], "BPF_"), "", since, _how(each), commit, tuple(config.split())
     )
-    for since, commit, config, types in _ATTACH
+    for since, commit, config, types in ATTACH_TYPES
     for each in types
 )

@@ -6,6 +6,7 @@ from errno import E2BIG, EINVAL
 from functools import partial
 from struct import pack
 
+from bpfasm.asm.attach_types import LOAD_FLAGS
 from bpfasm.asm.macros import (
     BPF_ALU64_IMM,
     BPF_CALL_KFUNC,
@@ -242,30 +243,36 @@ def _flag(flag: int, type: int = bpf.BPF_PROG_TYPE_SOCKET_FILTER) -> Probe:
     return _loads(_END, type, prog_flags=flag)
 
 
+def _came(flag: str) -> tuple[str, str]:
+    """Return since when there is a flag, and the commit that brought it."""
+    return next((since, commit) for name, since, commit in LOAD_FLAGS if name == flag)
+
+
 _XDP = bpf.BPF_PROG_TYPE_XDP
 
 #: (name, what it is, since, commit, options, probe)
 _ROWS: tuple[tuple[str, str, str, str, str, Probe], ...] = (
-    ("strict_alignment", "flag: addresses must be aligned", "4.12", "e07b98d9bffe", "",
+    ("strict_alignment", "flag: addresses must be aligned", *_came("BPF_F_STRICT_ALIGNMENT"), "",
      _flag(bpf.BPF_F_STRICT_ALIGNMENT)),
     ("names", "programs have names", "4.15", "cb4d2b3f03d8", "", _loads(_END, prog_name=b"bpfasm")),
     ("calls", "functions within a program", "4.16", "cc8b0b92a169", "", _loads(_CALL)),
-    ("any_alignment", "flag: addresses need not be aligned", "5.0", "e9ee9efc0d17", "",
+    ("any_alignment", "flag: addresses need not be aligned", *_came("BPF_F_ANY_ALIGNMENT"), "",
      _flag(bpf.BPF_F_ANY_ALIGNMENT)),
     ("large_programs", "more than 4096 instructions, up to a million", "5.2", "c04c0d2b968a", "", _loads(_LARGE)),
     ("bounded_loops", "loops that the verifier sees the end of", "5.3", "2589726d12a1", "", _loads(_LOOP)),
-    ("test_rnd_hi32", "flag: upper halves hold chance", "5.3", "c240eff63a1c", "", _flag(bpf.BPF_F_TEST_RND_HI32)),
-    ("test_state_freq", "flag: a state at every instruction", "5.4", "10d274e880eb", "",
+    ("test_rnd_hi32", "flag: upper halves hold chance", *_came("BPF_F_TEST_RND_HI32"), "",
+     _flag(bpf.BPF_F_TEST_RND_HI32)),
+    ("test_state_freq", "flag: a state at every instruction", *_came("BPF_F_TEST_STATE_FREQ"), "",
      _flag(bpf.BPF_F_TEST_STATE_FREQ)),
-    ("sleepable", "programs that may sleep", "5.10", "1e6c62a88215", "BPF_LSM DEBUG_INFO_BTF", _sleepable),
+    ("sleepable", "programs that may sleep", *_came("BPF_F_SLEEPABLE"), "BPF_LSM DEBUG_INFO_BTF", _sleepable),
     ("callbacks", "functions that a helper calls, for each element of a map", "5.13", "69c087ba6225", "", _for_each),
     ("kfunc_calls", "calls of the kernel's own functions", "5.13", "e6ac2450d6de", "DEBUG_INFO_BTF", _kfunc_call),
     ("bpf_loop", "a loop whose body is verified once", "5.17", "e6f2dd0f8067", "", _bpf_loop),
-    ("xdp_has_frags", "flag: packets in several pieces", "5.18", "c2f2cdbeffda", "NET",
+    ("xdp_has_frags", "flag: packets in several pieces", *_came("BPF_F_XDP_HAS_FRAGS"), "NET",
      _flag(bpf.BPF_F_XDP_HAS_FRAGS, _XDP)),
     ("log_true_size", "the length of the log, before it is asked for", "6.4", "47a71c1f9af0", "", _log_size),
     ("log_fixed", "a log that keeps its beginning, and else its end", "6.4", "121664093803", "", _log_fixed),
-    ("test_reg_invariants", "flag: a register's bounds must agree", "6.8", "ff8867af01da", "",
+    ("test_reg_invariants", "flag: a register's bounds must agree", *_came("BPF_F_TEST_REG_INVARIANTS"), "",
      _flag(bpf.BPF_F_TEST_REG_INVARIANTS)),
     ("const_key_lookup", "a constant key that is in an array needs no check", "6.14", "d2102f2f5d75", "",
      _no_null_check),
