@@ -299,6 +299,17 @@ def test_what_may_be_two_things_is_said():
     )
 
 
+def test_no_instruction_is_lost_to_a_comment():
+    found = detect.read("r0 = 0; exit", "f")
+    assert (found.syntax, len(found.programs[0].insns)) == ("llvm", 2)
+    assert found.note == (
+        "f:1: read as llvm text, BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN(); in kernel it is "
+        "BPF_MOV64_IMM(BPF_REG_0, 0). --from llvm or --from kernel says which"
+    )
+    assert detect.read("r0 = 0\n; r1 = 2\nexit", "f").note.startswith("f:2: read as llvm text, BPF_MOV64_IMM(")
+    assert detect.read("r0 = 0 ; a comment\nexit", "f").note == ""
+
+
 # What is wrong
 
 WRONG = [
