@@ -45,10 +45,7 @@ def _target(operand: Any) -> Any:
 
 
 def _kfunc(insn: Insn) -> Any:
-    if isinstance(insn.imm, Kfunc):
-        module = f', "{insn.imm.module}"' if insn.imm.module else ""
-        return f'kfunc("{insn.imm.name}"{module})'
-    return insn.imm
+    return repr(insn.imm) if isinstance(insn.imm, Kfunc) else insn.imm
 
 
 ROLES: Roles = {
