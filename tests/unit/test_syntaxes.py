@@ -221,6 +221,20 @@ def test_a_symbol_of_llvm_is_a_place_in_a_map_or_a_function():
         detect.read("call bpf_map_lookup_elm", "f", "llvm")
 
 
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf", "macro"])
+def test_what_has_no_words_keeps_its_number_beside_labels(syntax):
+    jumps = [
+        BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, 0, 0, 0),
+        BPF_JMP32_A(0),
+        BPF_JMP_A(0),
+        BPF_LD_IMM64_RAW_FULL(R1, BPF_PSEUDO_FUNC, 0, 0, 1, 0),
+        BPF_CALL_REL(0),
+        BPF_EXIT_INSN(),
+    ]
+    assert read(text_of(jumps, syntax, labels=True), syntax) != []
+    assert encode(list(link(Program("p", 0, read(text_of(jumps, syntax, labels=True), syntax))).insns)) == encode(jumps)
+
+
 def test_labels_of_slots_are_made_where_there_are_none():
     insns = [BPF_JMP_IMM(BPF_JEQ, R0, 0, 1), BPF_MOV64_IMM(R0, 0), BPF_JMP_A(-3), BPF_JMP_A(7), BPF_JMP_A(0)]
     assert text_of(insns, "ubpf", labels=True).splitlines() == [
