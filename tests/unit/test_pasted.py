@@ -85,6 +85,45 @@ def test_bpftools_json_without_opcodes():
         assert output("asm", "-", given=json.dumps(rows, indent=indent)) == output("asm", "-", given=BPFTOOL)
 
 
+OPCODES = """\
+int count(struct xdp_md * ctx):
+; int count(struct xdp_md *ctx)
+   0: (18) r1 = map[id:77]
+       18 11 00 00 4d 00 00 00 00 00 00 00 00 00 00 00
+   2: (85) call bpf_map_lookup_elem#312
+       85 00 00 00 38 01 00 00
+   3: (85) call pc+1#helper
+       85 10 01 00 01 00 00 00
+   4: (95) exit
+       95 00 00 00 00 00 00 00
+"""
+
+
+def test_bpftools_opcodes_stand_below_the_text():
+    expected = [BPF_LD_MAP_FD(R1, 77), BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem), BPF_CALL_REL(1), BPF_EXIT_INSN()]
+    assert same(OPCODES, expected)
+    assert output("asm", "-", given=OPCODES) == output("asm", "-", given="\n".join(OPCODES.splitlines()[::2]))
+    rows = []
+    for text, line in zip(OPCODES.splitlines()[2::2], OPCODES.splitlines()[3::2], strict=True):
+        code, registers, *rest = (f"0x{byte}" for byte in line.split())
+        off, imm = rest[:2], rest[2:]
+        fields = {"code": code, "src_reg": registers[:3], "dst_reg": f"0x{registers[3]}", "off": off, "imm": imm}
+        rows.append({"disasm": text[6:], "opcodes": fields})
+    assert output("asm", "-", given=json.dumps(rows)) == output("asm", "-", given=OPCODES)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (OPCODES.replace("95 00 00", "95 00 01"), "the bytes 9500010000000000 are not those of the text beside them"),
+        ("       95 00 00 00 00 00 00 00\n" + OPCODES, "these are the bytes of no instruction above"),
+    ],
+)
+def test_opcodes_that_are_of_another_instruction_are_refused(text, what):
+    with pytest.raises(DecodeError, match=what):
+        lines.read(text, "x", "kernel")
+
+
 def test_a_name_beside_the_number_of_another_helper_is_refused():
     with pytest.raises(DecodeError, match="bpf_ktime_get_ns is not the name of helper 1"):
         lines.read("(85) call bpf_ktime_get_ns#1", "x", "kernel")

@@ -1,7 +1,7 @@
 """Bytes as hex digits: printed as 16 a slot, one slot a line; read in whatever way they were pasted.
 
 Read are digits with or without spaces and ``0x``, C arrays and strings of bytes, the dumps of xxd and ``hexdump -C``,
-64-bit numbers (``0x00000000000000b7``), bpftool's JSON with opcodes, and bpfasm's own JSON.
+64-bit numbers (``0x00000000000000b7``), bpftool's JSON, of which the text is taken, and bpfasm's own JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def looks_hex(data: bytes) -> bool:
         return True
     if not text.isascii() or text.strip("\0") != text:
         return False
-    return _is_json(text) or bool(_dumped(text)) or _is_array(text)
+    return (_is_json(text) and disassembled(text) is text) or bool(_dumped(text)) or _is_array(text)
 
 
 def parse(text: str, file: str) -> bytes:
@@ -204,15 +204,20 @@ def _json(text: str, file: str) -> bytes:
 
 
 def disassembled(text: str) -> str:
-    """Return bpftool's JSON of a program without opcodes as its instructions' text; any other text as it is."""
+    """Return bpftool's JSON of a program as its instructions' text, which has names, over the bytes; others as is."""
     if text.lstrip()[:1] != "[" or '"disasm"' not in text:
         return text
     import json
 
     try:
-        return "\n".join(row["disasm"] for row in json.loads(text) if "disasm" in row)
-    except (ValueError, TypeError, RecursionError):
+        return "\n".join(map(_disassembled, (row for row in json.loads(text) if "disasm" in row)))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return text
+
+
+def _disassembled(row: dict[str, Any]) -> str:
+    opcodes = f"\n       {_opcodes(row['opcodes']).hex(' ')}" if "opcodes" in row else ""
+    return f"{row['disasm']}{opcodes}"
 
 
 def _opcodes(row: dict[str, Any]) -> bytes:
