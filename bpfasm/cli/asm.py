@@ -122,6 +122,8 @@ def _refuse_beside_format(parser: Parser, args: Namespace) -> None:
     if args.to in _BARE:
         document = ["--json"] * (args.to not in ("hex", "raw"))
         parser.refuse_beside(f"--to {args.to}", args, *document, "--bytes", *listing)
+    elif args.to == "c":
+        parser.refuse_beside("--to c", args, *(name for name in listing if name == "--labels"))
     elif args.to == "capstone":
         parser.refuse_beside("--to capstone", args, "--bytes", *listing)
 

@@ -146,6 +146,12 @@ PASTED = {
     "xxd": "00000000: b700 0000 0700 0000 9500 0000 0000 0000  ................\n",
     "hexdump -C": "00000000  b7 00 00 00 07 00 00 00  95 00 00 00 00 00 00 00  |................|\n00000010\n",
     "a C string": r'"\xb7\x00\x00\x00\x07\x00\x00\x00" "\x95\x00\x00\x00\x00\x00\x00\x00"',
+    "xxd -i": "unsigned char prog_bin[] = {\n  0xb7, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x95, 0x00,\n"
+    "  0x00, 0x00, 0x00, 0x00, 0x00, 0x00\n};\nunsigned int prog_bin_len = 16;\n",
+    "a C array with 0": "static const __u8 prog[] = { 0xb7,0,0,0,7,0,0,0, 0x95,0,0,0,0,0,0,0 };",
+    "bytes of Python": r"b'\xb7\x00\x00\x00\x07\x00\x00\x00\x95\x00\x00\x00\x00\x00\x00\x00'",
+    "a list of Python": "[0xb7, 0, 0, 0, 7, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]",
+    "a slice of Go": "[]byte{0xb7, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x95, 0, 0, 0, 0, 0, 0, 0}",
     "bpftool -j": json.dumps(BPFTOOL),
     "objdump": "p.o:\tfile format elf64-bpf\n\nDisassembly of section .text:\n\n0000000000000000 <p>:\n"
     "       0:\tb7 00 00 00 07 00 00 00\tr0 = 7\n       1:\t95 00 00 00 00 00 00 00\texit\n",

@@ -8,7 +8,7 @@ import pytest
 from support.commands import output
 
 from bpfasm.asm import *
-from bpfasm.asm.syntax import lines
+from bpfasm.asm.syntax import hexdump, lines
 from bpfasm.errors import DecodeError
 
 #: bpftool prog dump xlated: prototypes, source, calls by distance and address, maps.
@@ -122,6 +122,28 @@ def test_bpftools_opcodes_stand_below_the_text():
 def test_opcodes_that_are_of_another_instruction_are_refused(text, what):
     with pytest.raises(DecodeError, match=what):
         lines.read(text, "x", "kernel")
+
+
+def test_the_letters_of_a_string_are_bytes():
+    insns = bytes.fromhex("6111000000000000 720a000009000000 9500000000000000 6610040022000000")
+    assert hexdump.looks_hex(repr(insns).encode())
+    assert hexdump.parse(repr(insns), "x") == insns
+    assert hexdump.parse(r'"\x00\n\\\101z"', "x") == b"\0\n\\Az"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (r'"\xb7\x00a"', r"\x00a is one byte in C and two in Python"),
+        (r'"\xb7\xz"', r"\xz is no byte"),
+        (r'"\xb7\400"', r"\400 is no byte"),
+        ("char a[] = {\n0x1b7\n};\nlength = 2;", "column 1 has 'l', which is no hex digit"),
+    ],
+)
+def test_strings_and_arrays_that_are_not_plain_are_refused(text, what):
+    with pytest.raises(DecodeError) as caught:
+        hexdump.parse(text, "x")
+    assert caught.value.what == what
 
 
 def test_a_name_beside_the_number_of_another_helper_is_refused():

@@ -232,7 +232,17 @@ def test_what_has_no_words_keeps_its_number_beside_labels(syntax):
         BPF_EXIT_INSN(),
     ]
     assert read(text_of(jumps, syntax, labels=True), syntax) != []
-    assert encode(list(link(Program("p", 0, read(text_of(jumps, syntax, labels=True), syntax))).insns)) == encode(jumps)
+    assert encode(list(link(Program("p", 0, read(text_of(jumps, syntax, labels=True), syntax))).insns)) == encode(
+        jumps
+    )
+
+
+@pytest.mark.parametrize("syntax", ["macro", "c"])
+def test_a_map_has_a_name_as_c_can_have_it(syntax):
+    rodata = MapSpec.as_is(name="prog.rodata", type=BPF_MAP_TYPE_ARRAY, key=4, value=8, max_entries=1)
+    text = text_of([BPF_LD_MAP_VALUE(R1, rodata, 4)], syntax)
+    assert "BPF_LD_MAP_VALUE(BPF_REG_1, prog_rodata, 4)" in text
+    assert read(text, syntax)[0].imm.name == "prog_rodata"
 
 
 def test_labels_of_slots_are_made_where_there_are_none():

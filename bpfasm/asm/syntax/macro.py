@@ -31,10 +31,16 @@ HELPERS = names(bpf, "bpf_func_id")
 
 def _map(insn: Insn) -> Any:
     if isinstance(insn.imm, MapSpec | Global):
-        return insn.imm.name
+        return _identifier(insn.imm.name)
     if insn.imm < 0:
         raise ValueError
     return insn.imm
+
+
+def _identifier(name: str) -> str:
+    """Return a map's name as C and Python can have it: an object's ``prog.rodata`` is ``prog_rodata``."""
+    kept = "".join(char if char.isalnum() or char == "_" else "_" for char in name)
+    return f"_{kept}" if kept[:1].isdigit() else kept
 
 
 def _target(operand: Any) -> Any:
