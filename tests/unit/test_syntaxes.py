@@ -415,6 +415,12 @@ def test_no_instruction_is_lost_to_a_comment():
     assert detect.read("r0 = 0 ; a comment\nexit", "f").note == ""
 
 
+def test_comments_of_several_lines_are_passed_over_in_llvms_text():
+    (program,) = detect.read("/* a\n b */ r1 = 5 /* c */\nexit /* d */", "f", "llvm").programs
+    assert list(program.insns) == [BPF_MOV64_IMM(R1, 5), BPF_EXIT_INSN()]
+    assert program.insns[0].source == ("f", 2)
+
+
 # What is wrong
 
 WRONG = [

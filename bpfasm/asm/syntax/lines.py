@@ -38,6 +38,7 @@ _SLOT = re.compile(r"\s*(\d{1,9}):\s*")
 _BYTES = re.compile(r"((?:[0-9a-f]{2}\s){8}(?:(?:[0-9a-f]{2}\s){8})?|(?:[0-9a-f]{16}){1,2}(?=\s))\s*(?=\S)")
 #: What bpftool prints below an instruction with ``opcodes``.
 _OPCODES = re.compile(r"^[ \t]+((?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2})[ \t]*$", re.M)
+_COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _QUOTED = re.compile(r'\s*"(.*)"\s*;?\s*(?:\\)?\s*$')
 #: What objdump prints around instructions.
 _OBJDUMP = re.compile(r"\s*(?:\S+:\s+file format |Disassembly of section |[0-9a-f]{16} <|[0-9a-f]{16}:\s+R_BPF_)")
@@ -87,6 +88,8 @@ class _Reader:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
         if dialect.name == "llvm" and "asm" in text and re.search(r"^[ \t]*(?:__)?asm(?:__)?\b", text, re.M):
             text = _inline(text)
+        if dialect.name == "llvm" and "/*" in text:
+            text = _COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), text)
         self.lines = text.split("\n")
         self.listed = dialect.name == "llvm" and bool(_LISTED.search(text))
         self.opcodes = dialect.name == "kernel" and bool(_OPCODES.search(text))
