@@ -678,7 +678,7 @@ class _Match:
         try:
             found = references.spoken(words.replace(" or", " or ").replace("  ", " "))
         except OperandError as error:
-            raise Miss(at, error.what, "text-reference", error.do) from None
+            raise Miss(at, error.what, error.rule, error.do) from None
         self.result.fields[IMM_AT if place == WIDE else place] = found
         if place == WIDE:
             self.result.fields[IMM2] = 0
