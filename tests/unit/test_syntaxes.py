@@ -9,6 +9,7 @@ from samples import samples
 from support.made_kernel import ASKED, kernel as made_kernel
 
 from bpfasm.asm import *
+from bpfasm.asm.ksym import ADDRESS, FUNCTION, Ksym
 from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
 from bpfasm.asm.syntax.labels import labelled
 from bpfasm.elf.object import read_object
@@ -169,6 +170,10 @@ REFERS = [
     BPF_LDX_MEM(BPF_W, R2, R1, SWITCH.field("prev_pid")),
     BPF_MOV64_IMM(R2, SWITCH.field("prev_comm").size),
     BPF_CALL_KFUNC(0, kfunc("bpf_rcu_read_lock")),
+    *(
+        BPF_LD_IMM64(R1, 0).replace(imm=each)
+        for each in (Ksym("jiffies"), Ksym("f", FUNCTION), Ksym("g", ADDRESS, True))
+    ),
     BPF_EXIT_INSN(),
 ]
 
@@ -191,6 +196,7 @@ def test_what_is_no_reference_is_said():
     for text, said in (
         ("r1 = size(task_struct)", "'' is no name of a field"),
         ("r1 = enum_value(pid_type)", "'' is no name of an enumerator"),
+        ("r1 = ksym(some f) ll", "ksym(some f): that is no symbol of the kernel"),
         ("r1 = register(nothing)", "register(): a register holds no 'nothing'"),
     ):
         with pytest.raises(BpfasmError) as caught:

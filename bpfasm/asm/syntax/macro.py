@@ -120,7 +120,7 @@ def _naming(spec: str, take: int | Callable[[Insn], Any]) -> Callable[[Insn], st
             return str(spec % get(insn))
         except TypeError:
             value = insn[take] if isinstance(take, int) else insn.imm
-            if not (isinstance(value, Symbol) and value.numeric):
+            if not (isinstance(value, Symbol) and (value.numeric or value.wide)):
                 raise
             return repr(value)
 

@@ -12,6 +12,7 @@ first_of(field("task_struct", "__state"), field("task_struct", "state"), 24)
 from __future__ import annotations
 
 from bpfasm.asm import fields
+from bpfasm.asm.ksym import ADDRESS, FUNCTION, VARIABLE, Ksym
 from bpfasm.asm.registers import register
 from bpfasm.errors import OperandError
 
@@ -26,7 +27,7 @@ _OF_TYPES = {"type_size": fields.type_size, "type_exists": fields.type_exists, "
 _OF_ENUMS = {"enum_value": fields.enum_value, "enum_exists": fields.enum_exists}
 
 #: What a reference begins with in a line of text, where a bracket follows.
-SPOKEN = frozenset((*_ASPECTS, *_OF_TYPES, *_OF_ENUMS, "field", "register", "tracepoint"))
+SPOKEN = frozenset((*_ASPECTS, *_OF_TYPES, *_OF_ENUMS, "field", "register", "tracepoint", "ksym"))
 
 
 def _tracepoint(*names: str) -> Any:
@@ -35,10 +36,22 @@ def _tracepoint(*names: str) -> Any:
     return tracepoint(*names)
 
 
+def _ksym(words: str) -> Ksym:
+    *before, name = words.split(" ")
+    kinds = [word for word in before if word in (VARIABLE, FUNCTION, ADDRESS)]
+    if len(kinds) + before.count("weak") < len(before) or len(kinds) > 1 or not name.isidentifier():
+        raise OperandError(
+            f"ksym({words}): that is no symbol of the kernel",
+            "write ksym(NAME), ksym(function NAME), ksym(address NAME), with weak before it where it may be missing",
+            rule="core-operand",
+        )
+    return Ksym(name, kinds[0] if kinds else VARIABLE, "weak" in before)
+
+
 #: What it begins with in a macro.
 CALLED: dict[str, Any] = {
     **_OF_TYPES, **_OF_ENUMS, "field": fields.field, "first_of": fields.first_of, "register": register,
-    "tracepoint": _tracepoint,
+    "tracepoint": _tracepoint, "ksym": _ksym,
 }  # fmt: skip
 
 
@@ -56,6 +69,8 @@ def _one(text: str) -> Any:
     head, _, tail = inner.partition(".") if bracket else text.partition(".")
     if not bracket or name == "field":
         return fields.field(head, tail)
+    if name == "ksym":
+        return _ksym(inner)
     if name in _ASPECTS:
         return getattr(_one(inner), name)
     if name in _OF_TYPES:
