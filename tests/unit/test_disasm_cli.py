@@ -14,6 +14,8 @@ HEX = b"b700000007000000\n1501010000000000\nb700000001000000\n9500000000000000\n
     "options", [(), ("--labels",), ("--bytes",), ("--words",), ("--words", "--bytes", "--labels")]
 )
 def test_what_disasm_prints_asm_takes(syntax, options):
+    # An array of C has no place for labels.
+    options = [each for each in options if (syntax, each) != ("c", "--labels")]
     text = output("disasm", "-", "--to", syntax, *options, given=HEX)
     assert output("asm", "-", given=text) == HEX
     assert output("asm", "-", "--from", syntax, given=text) == HEX
