@@ -85,11 +85,24 @@ class Input(Value):
         return self.programs[0]
 
 
-def read(given: str, syntax: str | None = None) -> Input:
+def read(given: str, syntax: str | None = None, *, seccomp: bool = False) -> Input:
     """Return the programs of an INPUT; ``syntax`` is one of SYNTAXES, or None to tell by name and content.
 
-    Raises InputError for what cannot be read, and whatever a Python file's macros raise.
+    With ``seccomp`` its classic BPF is a filter of system calls: a text says so itself by that word, numbers and
+    bytes do not. Raises InputError for what cannot be read, and whatever a Python file's macros raise.
     """
+    found = _read(given, syntax, seccomp)
+    if seccomp and not found.classic:
+        raise InputError(
+            f"{found.name} is no classic BPF",
+            "--seccomp is for a filter of system calls as seccomp(2) takes it; leave it out",
+            rule="not-classic",
+        )
+    return found
+
+
+def _read(given: str, syntax: str | None, seccomp: bool) -> Input:
+    """Return the programs of an INPUT, by what it is."""
     how, colon, what = given.partition(":")
     if syntax is None and colon and how in SELECTORS and not os.path.exists(given):
         return _from_the_kernel(given, how, what)
@@ -100,10 +113,12 @@ def read(given: str, syntax: str | None = None) -> Input:
     if syntax == "elf" or (syntax is None and (data[:4] == b"\x7fELF" or path.endswith(".o"))):
         return _object(path, name, data)
     is_hex = not path.endswith(".c") and hexdump.looks_hex(data) and not tcpdump.looks_classic(data.decode("latin-1"))
+    if (syntax == "tcpdump" or (syntax is None and seccomp)) and (is_hex or not _is_text(data)):
+        return _named(_classic_bytes(path, data, is_hex, seccomp), name)
     if syntax == "hex" or (syntax is None and is_hex):
         data = hexdump.parse(data.decode("latin-1"), path)
     elif syntax not in (None, "raw") or (syntax is None and _is_text(data)):
-        return _named(_text(path, data, "c" if path.endswith(".c") and syntax is None else syntax), name)
+        return _named(_text(path, data, "c" if path.endswith(".c") and syntax is None else syntax, seccomp), name)
     if name:
         do = "FILE.py:NAME, FILE.c:NAME and FILE.o:NAME name one"
         raise InputError(f"{path} has no named programs", do, rule="input-name")
@@ -131,24 +146,41 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
-def _text(path: str, data: bytes, syntax: str | None) -> Input:
+def _text(path: str, data: bytes, syntax: str | None, seccomp: bool) -> Input:
     """Return what a text holds; what of it is classic BPF is converted."""
-    from bpfasm.asm.convert import convert
     from bpfasm.asm.syntax import detect
 
     text = hexdump.disassembled(data.decode(errors="replace"))
     if not text.strip():
         raise InputError(f"{path} is empty", "a program has at least one instruction", rule="input-empty")
     found: Text = detect.read(text, path, syntax, _title(path))
-    seccomp = "seccomp" in text.lower()
-    converted = tuple(
-        Program(title, bpf.BPF_PROG_TYPE_SOCKET_FILTER, convert(insns, seccomp=seccomp))
-        for title, insns in found.classic
-    )
-    classic = tuple(insns for _, insns in found.classic)
     if found.programs:
         return Input(path, found.programs, syntax=found.syntax, note=found.note)
-    return Input(path, converted, syntax=found.syntax, note=found.note, classic=classic)
+    return _classic(path, found.classic, seccomp or "seccomp" in text.lower(), found.syntax, found.note)
+
+
+def _classic_bytes(path: str, data: bytes, is_hex: bool, seccomp: bool) -> Input:
+    """Return a filter of bytes, ``struct sock_filter`` after ``struct sock_filter``. Raises DecodeError."""
+    from bpfasm.asm import classic
+
+    code = hexdump.parse(data.decode("latin-1"), path) if is_hex else data
+    if not code:
+        raise InputError(f"{path} is empty", "a filter has at least one instruction of 8 bytes", rule="input-empty")
+    if len(code) % SLOT_BYTES:
+        raise cut_slot(code, path)
+    return _classic(path, ((_title(path), tuple(classic.decode(code))),), seccomp, "tcpdump")
+
+
+def _classic(
+    path: str, filters: tuple[tuple[str, tuple[SockFilter, ...]], ...], seccomp: bool, syntax: str, note: str = ""
+) -> Input:
+    """Return classic programs with what they are converted to."""
+    from bpfasm.asm.convert import convert
+
+    converted = tuple(
+        Program(title, bpf.BPF_PROG_TYPE_SOCKET_FILTER, convert(insns, seccomp=seccomp)) for title, insns in filters
+    )
+    return Input(path, converted, syntax=syntax, note=note, classic=tuple(insns for _, insns in filters))
 
 
 def _named(given: Input, name: str) -> Input:

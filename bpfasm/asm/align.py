@@ -67,8 +67,15 @@ def _keys(graph: Graph) -> list[tuple[object, ...]]:
         for role in form.operands if form else ():
             if role in _DISTANCE:
                 fields[_DISTANCE[role]] = None
-        keys.append(tuple(getattr(field, "name", field) for field in fields))
+        keys.append(tuple(field if field.__class__ is int else _said(field) for field in fields))
     return keys
+
+
+def _said(operand: object) -> object:
+    """Return what an operand says: two that were made apart, as of two objects, say the same."""
+    if operand is None or isinstance(operand, int):
+        return operand
+    return getattr(operand, "name", None) or repr(operand)
 
 
 def _beside(
@@ -102,5 +109,12 @@ def _pair(
             None if j is None else b.pcs[j],
         )
     here, there = target_of(a.insns[i], a.forms[i], a.pcs[i]), target_of(b.insns[j], b.forms[j], b.pcs[j])
-    alike = keys[0][i] == keys[1][j] and (here is None or here not in beside or beside[here] == there)
+    alike = keys[0][i] == keys[1][j] and (here is None or there is None or _leads(a, i, here, b, j, there, beside))
     return Pair("same" if alike else "changed", a.pcs[i], b.pcs[j])
+
+
+def _leads(a: Graph, i: int, here: int, b: Graph, j: int, there: int, beside: dict[int, int]) -> bool:
+    """Tell whether two instructions lead to the same place; where there is none, whether they lead as far."""
+    if here in beside:
+        return beside[here] == there
+    return a.index(here) is None and here - a.pcs[i] == there - b.pcs[j]

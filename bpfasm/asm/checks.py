@@ -185,7 +185,7 @@ def simm32(imm: Any) -> Any:
 
 def imm64(imm: Any) -> tuple[Any, int]:
     """Check a 64-bit immediate; return its two halves as the signed numbers the slots hold."""
-    if symbolic(imm):
+    if symbolic(imm) or (isinstance(imm, Symbol) and imm.wide):
         return imm, 0
     number = number_in(imm, "imm")
     if not S64_MIN <= number <= U64_MAX:

@@ -16,7 +16,7 @@ They are no part of ``from bpfasm.asm import *``, since no program mixes the two
 
 from __future__ import annotations
 
-from struct import error as struct_error, pack
+from struct import error as struct_error, iter_unpack, pack
 
 from bpfasm.errors import OperandError
 from bpfasm.isa.where import here, source_of
@@ -55,13 +55,19 @@ def BPF_JUMP(code: int, k: int, jt: int, jf: int) -> SockFilter:
 __BPF_STMT = BPF_STMT
 __BPF_JUMP = BPF_JUMP
 
-__all__ = ["BPF_JUMP", "BPF_STMT", "SockFilter", "__BPF_JUMP", "__BPF_STMT", "encode"]
+__all__ = ["BPF_JUMP", "BPF_STMT", "SockFilter", "__BPF_JUMP", "__BPF_STMT", "decode", "encode"]
 
 
 def encode(insns: Iterable[SockFilter], byteorder: ByteOrder) -> bytes:
     """Return the bytes of classic instructions, 8 each."""
     order = "<" if byteorder == "little" else ">"
     return b"".join(pack(f"{order}HBBI", insn.code, insn.jt, insn.jf, insn.k) for insn in insns)
+
+
+def decode(data: bytes, byteorder: ByteOrder = "little") -> list[SockFilter]:
+    """Return the classic instructions of bytes, 8 each."""
+    order = "<" if byteorder == "little" else ">"
+    return [SockFilter(*fields) for fields in iter_unpack(f"{order}HBBI", data)]
 
 
 def _checked(insn: SockFilter) -> SockFilter:

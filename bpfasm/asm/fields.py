@@ -173,9 +173,10 @@ class Core(Known):
         return other.path == self.path or other.path.startswith((f"{self.path}.", f"{self.path}["))
 
     def __str__(self) -> str:
-        """Return it as it stands in the kernel's text."""
+        """Return it as it stands in lines of text."""
         shown = _ASPECTS.get(self.kind) or _FUNCTIONS.get(self.kind)
-        return f"{shown}({self.title})" if shown else self.title
+        place = f"{self.root}.{self.path}" if self.path else self.root
+        return f"{shown}({place})" if shown else place
 
     def __repr__(self) -> str:
         function = _FUNCTIONS.get(self.kind, "field")
@@ -292,7 +293,7 @@ def _checked(kind: int, root: str, path: str = "") -> Core:
     if (
         not 1 <= len(words) <= 2
         or not words[-1].isidentifier()
-        or words[0] not in _C_WORDS[: len(words) - 1] + words[-1:]
+        or (words[1:] and words[0] not in ("struct", "union", "enum"))
     ):
         what, do = f"{root!r} is no name of a type", 'write "task_struct", or with its kind "struct task_struct"'
     elif not plain or takes_path != bool(path):
@@ -303,9 +304,6 @@ def _checked(kind: int, root: str, path: str = "") -> Core:
     else:
         return Core(kind, root, path)
     raise OperandError(what, do, source=outside(), rule="core-operand")
-
-
-_C_WORDS = ["struct", "union", "enum"]
 
 
 def _types(target: Target) -> Any:

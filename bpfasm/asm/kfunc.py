@@ -65,7 +65,8 @@ class Kfunc(Symbol):
         return self.weak
 
     def __repr__(self) -> str:
-        return f"<kfunc {self.name}>"
+        module = f', "{self.module}"' if self.module else ""
+        return f'kfunc("{self.name}"{module})'
 
 
 def kfunc(name: str, module: str = "") -> Kfunc:

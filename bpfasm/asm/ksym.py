@@ -20,10 +20,11 @@ class Ksym(Symbol):
     """A symbol of the kernel: ``kind`` is VARIABLE, FUNCTION or ADDRESS. A ``weak`` one that is not there is 0.
 
     A variable with a type can be read by loads (of a per-CPU one with bpf_this_cpu_ptr first); an address is a
-    number, to be read with a helper.
+    number, to be read with a helper. Text has it as ``ksym(weak function weigh)``.
     """
 
     told = "ksyms"
+    wide = True
 
     name: str
     kind: str = VARIABLE
@@ -51,5 +52,13 @@ class Ksym(Symbol):
         """Tell whether the program asks for it: comparing its address with 0 is how."""
         return self.weak
 
+    @property
+    def _said(self) -> str:
+        """All of it in words, the name last."""
+        return " ".join(["weak"] * self.weak + [self.kind] * (self.kind != VARIABLE) + [self.name])
+
+    def __str__(self) -> str:
+        return f"ksym({self._said})"
+
     def __repr__(self) -> str:
-        return f"<ksym {self.name}>"
+        return f'ksym("{self._said}")'

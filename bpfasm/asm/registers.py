@@ -115,7 +115,7 @@ class Register(Symbol):
         raise LinkError(what, do, source=insn.source, rule="register-argument")
 
     def __str__(self) -> str:
-        return self.title
+        return f"register({self.title})"
 
     def __repr__(self) -> str:
         index = f", {self.index}" if self.what.endswith("args") else ""

@@ -28,13 +28,15 @@ class Symbol(Value):
 
     ``told`` is the field of Target that says its number: where that is None, the operand is left as 0 and stands in
     ``Linked.unresolved``. ``slots`` are the fields of an instruction that it may stand in. Where one name must not
-    mean two things, ``twice`` is the rule that says so. A ``numeric`` one may stand wherever a macro takes a number.
+    mean two things, ``twice`` is the rule that says so. A ``numeric`` one may stand wherever a macro takes a number,
+    a ``wide`` one where it takes 64 bits.
     """
 
     told: ClassVar[str] = ""
     slots: ClassVar[tuple[str, ...]] = ("imm",)
     twice: ClassVar[str] = ""
     numeric: ClassVar[bool] = False
+    wide: ClassVar[bool] = False
 
     @property
     def word(self) -> str:

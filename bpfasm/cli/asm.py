@@ -57,7 +57,7 @@ def asm(argv: list[str]) -> int:
     if args.to != "elf":
         parser.refuse_beside(f"--to {args.to}", args, "--btf", "--byteorder", "--leave-initial")
     _refuse_beside_format(parser, args)
-    given = inputs.read(args.input, args.syntax)
+    given = inputs.read(args.input, args.syntax, seccomp=args.seccomp)
     given.whole()
     if args.relax:
         given = given.replace(programs=tuple(relax(each, gotol=args.relax == "gotol") for each in given.programs))
@@ -95,7 +95,7 @@ def disasm(argv: list[str]) -> int:
     if args.cfg:
         parser.refuse_beside("--cfg", args, "--json", "--to", "--bytes", "--labels", "--words", "--source")
     _refuse_beside_format(parser, args)
-    given = inputs.read(args.input, args.syntax)
+    given = inputs.read(args.input, args.syntax, seccomp=args.seccomp)
     if args.native:
         return _native(given, args)
     if args.to is None and not args.json:
@@ -122,6 +122,8 @@ def _refuse_beside_format(parser: Parser, args: Namespace) -> None:
     if args.to in _BARE:
         document = ["--json"] * (args.to not in ("hex", "raw"))
         parser.refuse_beside(f"--to {args.to}", args, *document, "--bytes", *listing)
+    elif args.to == "c":
+        parser.refuse_beside("--to c", args, *(name for name in listing if name == "--labels"))
     elif args.to == "capstone":
         parser.refuse_beside("--to capstone", args, "--bytes", *listing)
 

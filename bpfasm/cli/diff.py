@@ -6,7 +6,7 @@ import json
 
 from bpfasm import inputs
 from bpfasm.asm.align import align
-from bpfasm.cli.options import Parser, add_output, write
+from bpfasm.cli.options import Parser, add_output, add_seccomp, write
 from bpfasm.views import diff as view
 
 TYPE_CHECKING = False
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from bpfasm.asm import Program
 
 
-def _program(given: str) -> Program:
+def _program(given: str, seccomp: bool) -> Program:
     """Return the one program of an INPUT, in the form that programs are written in."""
-    found = inputs.read(given)
+    found = inputs.read(given, seccomp=seccomp)
     found.one()
     return found.as_written()[0]
 
@@ -34,9 +34,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("a", metavar="A", help="an INPUT: FILE.py:NAME, hex digits, raw bytes, -, id:N")
     parser.add_argument("b", metavar="B", help="another")
     parser.add_argument("--all", action="store_true", help="show what is the same, too, and not only around changes")
+    add_seccomp(parser)
     add_output(parser)
     args = parser.parse_args(argv)
-    first, second = map(_program, (args.a, args.b))
+    first, second = (_program(each, args.seccomp) for each in (args.a, args.b))
     pairs = align(first, second)
     if args.json:
         text = f"{json.dumps(view.document(first, second, pairs), indent=1)}\n"

@@ -17,7 +17,7 @@ ISA = ("v1", "v2", "v3", "v4")
 def main(argv: list[str]) -> int:
     """Run ``bpfasm lint``; return 1 where it found something."""
     args = _parser().parse_args(argv)
-    given = inputs.read(args.input, args.syntax)
+    given = inputs.read(args.input, args.syntax, seccomp=args.seccomp)
     programs = given.whole()
     if given.names:
         raise InputError(

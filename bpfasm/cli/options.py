@@ -78,6 +78,16 @@ def add_input(parser: Parser, *, kernel: bool = True) -> None:
     parser.add_argument(
         "--from", dest="syntax", choices=SYNTAXES, help="what INPUT is (default: by its name and content)"
     )
+    add_seccomp(parser)
+
+
+def add_seccomp(parser: Parser) -> None:
+    """Add ``--seccomp``."""
+    parser.add_argument(
+        "--seccomp",
+        action="store_true",
+        help="INPUT is a filter of system calls: rows of numbers, or bytes, of classic BPF",
+    )
 
 
 def add_output(parser: Parser) -> None:

@@ -73,7 +73,9 @@ def listing(
     named = names.functions if names else dict(program.functions)
     functions = named if len(named) > 1 else {}
     marked = syntax != "c" and labels
-    insns, places = labelled(program, marked, functions, calls=syntax == "llvm")
+    insns, places = labelled(
+        program, marked, functions, calls=syntax == "llvm", syntax="macro" if syntax == "c" else syntax
+    )
     if names and names.hidden:
         yield style.beside(names.hidden)
     if syntax == "c":

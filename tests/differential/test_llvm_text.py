@@ -10,6 +10,7 @@ from samples import samples
 from bpfasm.asm import *
 from bpfasm.asm.syntax import lines, llvm
 from bpfasm.isa.insn import encode
+from bpfasm.isa.match import form_of
 from bpfasm.isa.table import FORMS
 from bpfasm.views.listing import listing
 
@@ -64,6 +65,28 @@ def test_our_text_is_taken(version):
     ]
     assert wrong == []
     assert len(taken) > {"14": 90, "19": 150}[version]
+
+
+@pytest.mark.parametrize("version", UNKNOWN)
+def test_our_symbols_are_taken(version):
+    counts, limit = HashMap("counts", key=u32, value=u64, max_entries=1), Global("limit", u64, 5)
+    rodata = MapSpec.as_is(name="x.rodata", type=BPF_MAP_TYPE_ARRAY, key=4, value=8, max_entries=1)
+    insns = [
+        BPF_LD_MAP_FD(R1, counts),
+        BPF_LD_MAP_VALUE(R2, limit, 4),
+        BPF_LD_MAP_VALUE(R2, rodata, 0),
+        BPF_LD_MAP_VALUE(R2, counts, -4),
+        BPF_CALL_KFUNC(0, kfunc("bpf_rcu_read_lock")),
+    ]
+    texts = [llvm.text(insn, form_of(insn)) for insn in insns]
+    tool = f"llvm-mc-{version}"
+    if not shutil.which(tool):
+        pytest.skip(f"needs {tool} (apt install llvm-{version})")
+    done = subprocess.run(
+        [tool, "--triple=bpfel"], input="\n".join(texts), capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert [line.strip() for line in done.stdout.splitlines() if line.strip() not in ("", ".text")] == texts
 
 
 @pytest.mark.parametrize("version", UNKNOWN)

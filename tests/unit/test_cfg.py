@@ -10,11 +10,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from support.made_kernel import kernel
 
 import bpfasm.asm
 from bpfasm.asm import *
 from bpfasm.asm.align import align
 from bpfasm.asm.flow import flow
+from bpfasm.elf.object import read_object
+from bpfasm.elf.object_write import write_object
 from bpfasm.isa.helpers import HELPERS
 from bpfasm.isa.table import FORMS
 from bpfasm.views import cfg, ref
@@ -152,6 +155,30 @@ def test_every_instruction_is_there_once():
         assert [pair.a for pair in pairs if pair.a is not None] == list(flow(a).pcs)
         assert [pair.b for pair in pairs if pair.b is not None] == list(flow(b).pcs)
         assert set(kinds(a, a)) == {"same"}
+
+
+def test_jumps_out_of_the_program_are_compared_by_how_far_they_go():
+    five, six = (program(BPF_JMP_A(distance), MOV) for distance in (5, 6))
+    assert kinds(five, six) == ["changed", "same", "same"]
+    assert kinds(five, five) == ["same"] * 3
+
+
+def test_a_jump_to_what_is_gone_changed():
+    assert kinds(program(BPF_JMP_A(1), MOV, ADD), program(BPF_JMP_A(1), MOV)) == [
+        "changed",
+        "same",
+        "removed",
+        "same",
+    ]
+
+
+def test_what_asks_for_the_same_field_is_the_same():
+    asks = program(*(BPF_MOV64_IMM(R1, each) for each in (field("task", "tgid"), type_size("task"))))
+    data = write_object(asks, types=kernel())
+    first, second = (read_object(data, "o").programs[0] for _ in "ab")
+    assert set(kinds(first, second)) == {"same"}
+    other = program(BPF_MOV64_IMM(R1, field("task", "se")), BPF_MOV64_IMM(R1, type_size("task")))
+    assert kinds(first, read_object(write_object(other, types=kernel()), "o").programs[0])[:2] == ["changed", "same"]
 
 
 def test_diff_on_the_command_line(tmp_path):

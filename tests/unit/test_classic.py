@@ -6,6 +6,7 @@ import pytest
 
 from bpfasm.asm import classic
 from bpfasm.asm.classic import BPF_JUMP, BPF_STMT, SockFilter, encode
+from bpfasm.asm.syntax import tcpdump
 from bpfasm.errors import OperandError
 from bpfasm.uapi import filter as uapi
 
@@ -30,3 +31,32 @@ def test_what_does_not_fit_is_refused(fields):
         BPF_JUMP(*fields)
     assert caught.value.rule == "imm-range"
     assert caught.value.source[0] == __file__
+
+
+def test_the_places_that_the_kernel_knows_have_libpcaps_names():
+    """What tcpdump -d vlan prints, before and since libpcap 1.10."""
+    expected = [BPF_STMT(0x30, 0xFFFFF030), BPF_JUMP(0x15, 1, 0, 1), BPF_STMT(6, 262144), BPF_STMT(6, 0)]
+    listing = tcpdump.listing(expected)
+    assert listing[0] == "(000) ldb      [vlanp]"
+    for text in (listing, ["(000) ldb      [-4048]", *listing[1:]], ["(000) ldb [4294963248]", *listing[1:]]):
+        assert tcpdump.read("\n".join(text), "x") == expected
+
+
+def test_every_classic_instruction_is_read_as_it_is_printed():
+    for code in tcpdump.WORDS:
+        for k in (0, 5, 0x7FFFFFFF, 0xFFFFF000, 0xFFFFF03D, 0xFFFFFFFC, 0xFFFFFFFF):
+            listing = tcpdump.listing([SockFilter(code, 0, 0, k)])
+            assert tcpdump.read("\n".join(listing), "x") == [SockFilter(code, 0, 0, k)], listing
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# the filter\n2\n6 0 0 1\n# and\n6 0 0 0\n",
+        "// the filter\n{ 0x6, 0, 0, 0x1 },\n/* and\n more */\n{ 0x6, 0, 0, 0x0 },\n",
+        "# the filter\n(000) ret      #1\n; and\n(001) ret      #0\n",
+    ],
+)
+def test_lines_of_comment_are_passed_over(text):
+    assert tcpdump.looks_classic(text)
+    assert tcpdump.read(text, "x") == [BPF_STMT(6, 1), BPF_STMT(6, 0)]

@@ -215,6 +215,7 @@ def test_a_wrong_file_gives_two_lines(tmp_path, verb, case):
         (["disasm", "-", "--cfg", "dot", "--to", "c"], TWO_SLOTS, 2, "error: --cfg and --to do not go together"),
         (["disasm", "-", "--native", "--cfg", "text"], TWO_SLOTS, 2, "error: --native and --cfg do not go together"),
         (["disasm", "-", "--to", "hex", "--words"], TWO_SLOTS, 2, "error: --to hex and --words do not go together"),
+        (["disasm", "-", "--to", "c", "--labels"], TWO_SLOTS, 2, "error: --to c and --labels do not"),
         (["disasm", "-", "--to", "capstone", "--labels"], TWO_SLOTS, 2, "error: --to capstone and --labels do not"),
         (["btf", "show", ""], "", 2, "error: '' names no type [usage]"),
         (["btf", "show", "struct "], "", 2, "error: 'struct ' names no type [usage]"),

@@ -14,6 +14,8 @@ HEX = b"b700000007000000\n1501010000000000\nb700000001000000\n9500000000000000\n
     "options", [(), ("--labels",), ("--bytes",), ("--words",), ("--words", "--bytes", "--labels")]
 )
 def test_what_disasm_prints_asm_takes(syntax, options):
+    # An array of C has no place for labels.
+    options = [each for each in options if (syntax, each) != ("c", "--labels")]
     text = output("disasm", "-", "--to", syntax, *options, given=HEX)
     assert output("asm", "-", given=text) == HEX
     assert output("asm", "-", "--from", syntax, given=text) == HEX
@@ -146,6 +148,12 @@ PASTED = {
     "xxd": "00000000: b700 0000 0700 0000 9500 0000 0000 0000  ................\n",
     "hexdump -C": "00000000  b7 00 00 00 07 00 00 00  95 00 00 00 00 00 00 00  |................|\n00000010\n",
     "a C string": r'"\xb7\x00\x00\x00\x07\x00\x00\x00" "\x95\x00\x00\x00\x00\x00\x00\x00"',
+    "xxd -i": "unsigned char prog_bin[] = {\n  0xb7, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x95, 0x00,\n"
+    "  0x00, 0x00, 0x00, 0x00, 0x00, 0x00\n};\nunsigned int prog_bin_len = 16;\n",
+    "a C array with 0": "static const __u8 prog[] = { 0xb7,0,0,0,7,0,0,0, 0x95,0,0,0,0,0,0,0 };",
+    "bytes of Python": r"b'\xb7\x00\x00\x00\x07\x00\x00\x00\x95\x00\x00\x00\x00\x00\x00\x00'",
+    "a list of Python": "[0xb7, 0, 0, 0, 7, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0]",
+    "a slice of Go": "[]byte{0xb7, 0x00, 0x00, 0x00, 0x07, 0x00, 0x00, 0x00, 0x95, 0, 0, 0, 0, 0, 0, 0}",
     "bpftool -j": json.dumps(BPFTOOL),
     "objdump": "p.o:\tfile format elf64-bpf\n\nDisassembly of section .text:\n\n0000000000000000 <p>:\n"
     "       0:\tb7 00 00 00 07 00 00 00\tr0 = 7\n       1:\t95 00 00 00 00 00 00 00\texit\n",
@@ -155,6 +163,39 @@ PASTED = {
 @pytest.mark.parametrize("how", PASTED)
 def test_bytes_are_read_as_they_were_pasted(how):
     assert output("asm", "-", given=PASTED[how]) == b"b700000007000000\n9500000000000000\n"
+
+
+#: A filter of system calls, and the bytes of its struct sock_filter.
+SECCOMP = b"4\n32 0 0 4\n21 0 1 3221225534\n6 0 0 2147418112\n6 0 0 0\n"
+SECCOMP_BYTES = bytes.fromhex("2000000004000000150000013e0000c0060000000000ff7f0600000000000000")
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [
+        (SECCOMP, []),
+        (SECCOMP_BYTES, []),
+        (SECCOMP_BYTES, ["--from", "tcpdump"]),
+        (SECCOMP_BYTES.hex(" ").encode(), ["--from", "tcpdump"]),
+    ],
+    ids=["numbers", "bytes", "bytes that are named", "hex"],
+)
+def test_a_filter_of_system_calls_is_read_as_one_where_that_is_said(given, options, tmp_path):
+    shown = output("disasm", "-", "--seccomp", "--to", "kernel", *options, given=given)
+    assert b"3: (61) r0 = *(u32 *)(r6 +4)\n" in shown
+    assert output("disasm", "-", "--seccomp", "--to", "ddd", *options, given=given) == SECCOMP
+    (tmp_path / "filter").write_bytes(given)
+    if not options:
+        same = bpfasm("diff", "--seccomp", str(tmp_path / "filter"), str(tmp_path / "filter"))
+        assert same.returncode == 0
+
+
+def test_bytes_of_classic_bpf_are_those_of_packets_where_nothing_is_said():
+    assert b"skb[4]" in output("disasm", "-", "--from", "tcpdump", "--to", "kernel", given=SECCOMP_BYTES)
+    cut = bpfasm("disasm", "-", "--from", "tcpdump", given=SECCOMP_BYTES[:-1])
+    assert (cut.returncode, cut.stderr[:40]) == (1, b"error: -: 31 bytes are 3 slots of 8 and ")
+    refused = bpfasm("asm", "-", "--seccomp", "--from", "kernel", given=b"(95) exit")
+    assert refused.stderr.startswith(b"error: - is no classic BPF [not-classic]")
 
 
 def test_our_own_json_is_read():

@@ -64,8 +64,11 @@ def test_without_types_it_is_0_and_unresolved():
         (BPF_ST_MEM(BPF_W, R1, -4, SUM.size), "(62) *(u32 *)(r1 -4) = size(task.se.sum)"),
         (BPF_ALU64_IMM(BPF_ADD, R1, SUM), "(07) r1 += task.se.sum"),
         (BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R1, R2, SUM), "(db) lock *(u64 *)(r1 +task.se.sum) += r2"),
-        (BPF_JMP_IMM(BPF_JEQ, R1, enum_value("order", "LATER"), 3), "(15) if r1 == enum_value(LATER) goto pc+3"),
-        (BPF_LD_IMM64(R3, enum_value("wide", "WIDE")), "(18) r3 = enum_value(WIDE)"),
+        (
+            BPF_JMP_IMM(BPF_JEQ, R1, enum_value("order", "LATER"), 3),
+            "(15) if r1 == enum_value(order.LATER) goto pc+3",
+        ),
+        (BPF_LD_IMM64(R3, enum_value("wide", "WIDE")), "(18) r3 = enum_value(wide.WIDE)"),
         (BPF_MOV64_IMM(R2, first_of(NONE, SUM)), "(b7) r2 = task.nothing or task.se.sum"),
         (BPF_MOV64_IMM(R2, type_size("struct task")), "(b7) r2 = type_size(struct task)"),
         (BPF_MOV64_IMM(R2, first_of(NONE, 7).size), "(b7) r2 = size(task.nothing) or 7"),

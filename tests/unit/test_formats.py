@@ -112,6 +112,6 @@ def test_what_is_wrong_with_a_field(size, name, what, do):
 def test_without_a_target_it_stays_unresolved():
     program = Program("reads", BPF_PROG_TYPE_TRACEPOINT, [BPF_LDX_MEM(BPF_W, R2, R1, HERE.field("prev_pid"))])
     done = link(program)
-    assert [str(operand) for _, operand, _ in done.unresolved] == ["sched_thing.prev_pid"]
+    assert [str(operand) for _, operand, _ in done.unresolved] == [f"tracepoint({HERE.group}:sched_thing.prev_pid)"]
     with pytest.raises(LinkError, match="the target has no tracepoint sched:sched_thing"):
         link(program, Target(tracepoints={}))

@@ -357,7 +357,7 @@ def test_a_program_from_the_kernel_is_none_to_lint(monkeypatch, capsys):
     from bpfasm.errors import InputError
 
     given = inputs.Input("id:1", (Program("dump", BPF_PROG_TYPE_XDP, []),), names=(None,))
-    monkeypatch.setattr(inputs, "read", lambda *_: given)
+    monkeypatch.setattr(inputs, "read", lambda *_, **__: given)
     with pytest.raises(InputError) as caught:
         verb.main(["id:1"])
     assert caught.value.rule == "lint-dump"

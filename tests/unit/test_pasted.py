@@ -8,7 +8,7 @@ import pytest
 from support.commands import output
 
 from bpfasm.asm import *
-from bpfasm.asm.syntax import lines
+from bpfasm.asm.syntax import hexdump, lines
 from bpfasm.errors import DecodeError
 
 #: bpftool prog dump xlated: prototypes, source, calls by distance and address, maps.
@@ -83,6 +83,67 @@ def test_bpftools_json_without_opcodes():
     ]
     for indent in (None, 4):
         assert output("asm", "-", given=json.dumps(rows, indent=indent)) == output("asm", "-", given=BPFTOOL)
+
+
+OPCODES = """\
+int count(struct xdp_md * ctx):
+; int count(struct xdp_md *ctx)
+   0: (18) r1 = map[id:77]
+       18 11 00 00 4d 00 00 00 00 00 00 00 00 00 00 00
+   2: (85) call bpf_map_lookup_elem#312
+       85 00 00 00 38 01 00 00
+   3: (85) call pc+1#helper
+       85 10 01 00 01 00 00 00
+   4: (95) exit
+       95 00 00 00 00 00 00 00
+"""
+
+
+def test_bpftools_opcodes_stand_below_the_text():
+    expected = [BPF_LD_MAP_FD(R1, 77), BPF_EMIT_CALL(BPF_FUNC_map_lookup_elem), BPF_CALL_REL(1), BPF_EXIT_INSN()]
+    assert same(OPCODES, expected)
+    assert output("asm", "-", given=OPCODES) == output("asm", "-", given="\n".join(OPCODES.splitlines()[::2]))
+    rows = []
+    for text, line in zip(OPCODES.splitlines()[2::2], OPCODES.splitlines()[3::2], strict=True):
+        code, registers, *rest = (f"0x{byte}" for byte in line.split())
+        off, imm = rest[:2], rest[2:]
+        fields = {"code": code, "src_reg": registers[:3], "dst_reg": f"0x{registers[3]}", "off": off, "imm": imm}
+        rows.append({"disasm": text[6:], "opcodes": fields})
+    assert output("asm", "-", given=json.dumps(rows)) == output("asm", "-", given=OPCODES)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (OPCODES.replace("95 00 00", "95 00 01"), "the bytes 9500010000000000 are not those of the text beside them"),
+        ("       95 00 00 00 00 00 00 00\n" + OPCODES, "these are the bytes of no instruction above"),
+    ],
+)
+def test_opcodes_that_are_of_another_instruction_are_refused(text, what):
+    with pytest.raises(DecodeError, match=what):
+        lines.read(text, "x", "kernel")
+
+
+def test_the_letters_of_a_string_are_bytes():
+    insns = bytes.fromhex("6111000000000000 720a000009000000 9500000000000000 6610040022000000")
+    assert hexdump.looks_hex(repr(insns).encode())
+    assert hexdump.parse(repr(insns), "x") == insns
+    assert hexdump.parse(r'"\x00\n\\\101z"', "x") == b"\0\n\\Az"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (r'"\xb7\x00a"', r"\x00a is one byte in C and two in Python"),
+        (r'"\xb7\xz"', r"\xz is no byte"),
+        (r'"\xb7\400"', r"\400 is no byte"),
+        ("char a[] = {\n0x1b7\n};\nlength = 2;", "column 1 has 'l', which is no hex digit"),
+    ],
+)
+def test_strings_and_arrays_that_are_not_plain_are_refused(text, what):
+    with pytest.raises(DecodeError) as caught:
+        hexdump.parse(text, "x")
+    assert caught.value.what == what
 
 
 def test_a_name_beside_the_number_of_another_helper_is_refused():

@@ -6,10 +6,14 @@ import random
 
 import pytest
 from samples import samples
+from support.made_kernel import ASKED, kernel as made_kernel
 
 from bpfasm.asm import *
+from bpfasm.asm.ksym import ADDRESS, FUNCTION, Ksym
 from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
 from bpfasm.asm.syntax.labels import labelled
+from bpfasm.elf.object import read_object
+from bpfasm.elf.object_write import write_object
 from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import Insn, decode, encode
 from bpfasm.isa.table import FORMS
@@ -138,6 +142,113 @@ def test_names_that_nobody_declared_stand_for_themselves(syntax):
     assert [(slot, operand.name) for slot, operand, _ in link(back).unresolved] == [
         (0, "counts"), (2, "counts"), (4, "limit")
     ]  # fmt: skip
+
+
+TGID = field("task_struct", "tgid")
+SWITCH = tracepoint("sched", "sched_switch")
+REFERS = [
+    BPF_LDX_MEM(BPF_W, R0, R1, TGID),
+    BPF_LDX_MEM(BPF_W, R0, R1, field("struct task_struct", "comm[3]")),
+    BPF_ST_MEM(BPF_W, R1, TGID, 5),
+    BPF_ST_MEM(BPF_W, R1, -4, TGID.size),
+    BPF_STX_MEM(BPF_DW, R1, R2, field("a", "b[1].c[2]")),
+    BPF_ATOMIC_OP(BPF_DW, BPF_ADD, R1, R2, TGID),
+    BPF_MOV64_IMM(R2, TGID.exists),
+    BPF_ALU64_IMM(BPF_LSH, R2, TGID.lshift),
+    BPF_ALU32_IMM(BPF_RSH, R2, TGID.rshift),
+    BPF_MOV32_IMM(R2, TGID.signed),
+    BPF_MOV64_IMM(R2, type_size("enum pid_type")),
+    BPF_MOV64_IMM(R2, type_exists("task_struct")),
+    BPF_MOV64_IMM(R2, enum_value("bpf_cgroup_iter_order", "BPF_CGROUP_ITER_SELF_ONLY")),
+    BPF_JMP_IMM(BPF_JEQ, R1, enum_exists("enum pid_type", "PIDTYPE_TGID"), 0),
+    BPF_LD_IMM64(R3, type_id("task_struct")),
+    BPF_LD_IMM64(R3, TGID),
+    BPF_MOV64_IMM(R2, first_of(field("task_struct", "__state"), field("task_struct", "state"), -4).size),
+    BPF_LD_IMM64(R2, first_of(field("task_struct", "__state"), field("task_struct", "state"))),
+    BPF_LDX_MEM(BPF_DW, R2, R1, register("args", 1)),
+    BPF_ALU64_IMM(BPF_ADD, R3, register("ret")),
+    BPF_LDX_MEM(BPF_W, R2, R1, SWITCH.field("prev_pid")),
+    BPF_MOV64_IMM(R2, SWITCH.field("prev_comm").size),
+    BPF_CALL_KFUNC(0, kfunc("bpf_rcu_read_lock")),
+    *(
+        BPF_LD_IMM64(R1, 0).replace(imm=each)
+        for each in (Ksym("jiffies"), Ksym("f", FUNCTION), Ksym("g", ADDRESS, True))
+    ),
+    BPF_EXIT_INSN(),
+]
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_a_target_tells_is_read_back_by_name(syntax):
+    assert read(text_of(REFERS, syntax), syntax) == REFERS
+
+
+@pytest.mark.parametrize("syntax", SYNTAXES)
+def test_what_an_object_asks_for_is_read_back_by_name(syntax):
+    data = write_object(Program("asks", BPF_PROG_TYPE_XDP, [*ASKED, BPF_EXIT_INSN()]), types=made_kernel())
+    text = "\n".join(listing(assemble(read_object(data, "o").programs[0]), syntax))
+    assert [(repr(insn.off), repr(insn.imm)) for insn in read(text, syntax)[:-1]] == [
+        (repr(insn.off), repr(insn.imm)) for insn in ASKED
+    ]
+
+
+def test_what_is_no_reference_is_said():
+    for text, said in (
+        ("r1 = size(task_struct)", "'' is no name of a field"),
+        ("r1 = enum_value(pid_type)", "'' is no name of an enumerator"),
+        ("r1 = ksym(some f) ll", "ksym(some f): that is no symbol of the kernel"),
+        ("r1 = register(nothing)", "register(): a register holds no 'nothing'"),
+    ):
+        with pytest.raises(BpfasmError) as caught:
+            detect.read(text, "f", "llvm")
+        assert (caught.value.what, caught.value.column) == (said, 6)
+    for text in ('BPF_MOV64_IMM(BPF_REG_1, field("a"))', 'BPF_MOV64_IMM(BPF_REG_1, field("a", "b).size'):
+        with pytest.raises(BpfasmError):
+            detect.read(text, "f", "macro")
+
+
+def test_a_symbol_of_llvm_is_a_place_in_a_map_or_a_function():
+    insns = [
+        BPF_LD_MAP_VALUE(R2, LIMIT, 4),
+        BPF_LD_MAP_VALUE(R2, COUNTS, -4),
+        BPF_CALL_KFUNC(0, kfunc("bpf_rcu_read_lock")),
+    ]
+    text = ["r2 = limit+4 ll", "r2 = counts-4 ll", "call bpf_rcu_read_lock"]
+    assert text_of(insns, "llvm").splitlines() == text
+    older = "r2 = var[limit]+4 ll\nr2 = map[counts][0]+-4 ll\ncall kernel-function#bpf_rcu_read_lock"
+    for each in ("\n".join(text), older):
+        (back,) = detect.read(each, "f", "llvm", objects={"limit": LIMIT, "counts": COUNTS}).programs
+        assert list(back.insns) == insns
+    # What is nearly a helper's name is more likely a slip.
+    assert (
+        text_of([BPF_CALL_KFUNC(0, kfunc("bpf_map_lookup_elm"))], "llvm") == "call kernel-function#bpf_map_lookup_elm"
+    )
+    with pytest.raises(BpfasmError, match="did you mean bpf_map_lookup_elem"):
+        detect.read("call bpf_map_lookup_elm", "f", "llvm")
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf", "macro"])
+def test_what_has_no_words_keeps_its_number_beside_labels(syntax):
+    jumps = [
+        BPF_RAW_INSN(BPF_JMP | BPF_JCOND, 0, 0, 0, 0),
+        BPF_JMP32_A(0),
+        BPF_JMP_A(0),
+        BPF_LD_IMM64_RAW_FULL(R1, BPF_PSEUDO_FUNC, 0, 0, 1, 0),
+        BPF_CALL_REL(0),
+        BPF_EXIT_INSN(),
+    ]
+    assert read(text_of(jumps, syntax, labels=True), syntax) != []
+    assert encode(list(link(Program("p", 0, read(text_of(jumps, syntax, labels=True), syntax))).insns)) == encode(
+        jumps
+    )
+
+
+@pytest.mark.parametrize("syntax", ["macro", "c"])
+def test_a_map_has_a_name_as_c_can_have_it(syntax):
+    rodata = MapSpec.as_is(name="prog.rodata", type=BPF_MAP_TYPE_ARRAY, key=4, value=8, max_entries=1)
+    text = text_of([BPF_LD_MAP_VALUE(R1, rodata, 4)], syntax)
+    assert "BPF_LD_MAP_VALUE(BPF_REG_1, prog_rodata, 4)" in text
+    assert read(text, syntax)[0].imm.name == "prog_rodata"
 
 
 def test_labels_of_slots_are_made_where_there_are_none():
@@ -297,6 +408,23 @@ def test_what_may_be_two_things_is_said():
         "f:1: read as kernel text, BPF_LD_IMM64(BPF_REG_1, 0x5); in llvm it is BPF_MOV64_IMM(BPF_REG_1, 5). "
         "--from kernel or --from llvm says which"
     )
+
+
+def test_no_instruction_is_lost_to_a_comment():
+    found = detect.read("r0 = 0; exit", "f")
+    assert (found.syntax, len(found.programs[0].insns)) == ("llvm", 2)
+    assert found.note == (
+        "f:1: read as llvm text, BPF_MOV64_IMM(BPF_REG_0, 0), BPF_EXIT_INSN(); in kernel it is "
+        "BPF_MOV64_IMM(BPF_REG_0, 0). --from llvm or --from kernel says which"
+    )
+    assert detect.read("r0 = 0\n; r1 = 2\nexit", "f").note.startswith("f:2: read as llvm text, BPF_MOV64_IMM(")
+    assert detect.read("r0 = 0 ; a comment\nexit", "f").note == ""
+
+
+def test_comments_of_several_lines_are_passed_over_in_llvms_text():
+    (program,) = detect.read("/* a\n b */ r1 = 5 /* c */\nexit /* d */", "f", "llvm").programs
+    assert list(program.insns) == [BPF_MOV64_IMM(R1, 5), BPF_EXIT_INSN()]
+    assert program.insns[0].source == ("f", 2)
 
 
 # What is wrong

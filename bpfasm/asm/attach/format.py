@@ -160,7 +160,8 @@ class TracepointField(Symbol):
             raise LinkError(what, do, source=insn.source, rule="tracepoint-field")
 
     def __str__(self) -> str:
-        return f"{self.aspect}({self.title})" if self.aspect else self.title
+        said = f"tracepoint({self.place.group}:{self.title})"
+        return f"{self.aspect}({said})" if self.aspect else said
 
     def __repr__(self) -> str:
         of = f'tracepoint("{self.place.group}", "{self.place.name}").field("{self.name}")'

@@ -8,12 +8,13 @@ what is printed compiles.
 
 from __future__ import annotations
 
+from bpfasm.asm import symbols as operands
 from bpfasm.asm.classic import SockFilter
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Mark
-from bpfasm.asm.syntax import ctokens, data, macro
+from bpfasm.asm.syntax import ctokens, data, macro, references
 from bpfasm.asm.syntax.ctokens import Token, broken
 from bpfasm.asm.syntax.cvalues import Parser, Scope, Symbol, Value
 from bpfasm.errors import BpfasmError, DecodeError
@@ -267,6 +268,8 @@ class CFile:
         value = self._value(start)
         bits = {"code": 8, "dst_reg": 4, "src_reg": 4, "off": 16, "imm": 32}[name]
         if not isinstance(value, Value):
+            if name in ("off", "imm") and isinstance(value, operands.Symbol):
+                return value
             if name == "imm" and value is not None:
                 return self._map(value)
             self.parser.wrong("a number belongs here", token=start)
@@ -295,6 +298,8 @@ class CFile:
             return p.tokens[p.at - 1].text.strip('"')
         if p.token.text == "kfunc" and p.peek().text == "(":
             return self._kfunc()
+        if p.token.text in references.CALLED and p.peek().text == "(":
+            return references.called(p)
         at = p.at
         try:
             return p.expression()
@@ -364,7 +369,7 @@ class CFile:
 
     def _argument(self, called: str, name: str, value: Any, start: Token) -> Any:
         """Return an argument of C as the notation takes it."""
-        if isinstance(value, str | Kfunc):
+        if isinstance(value, str | operands.Symbol):
             return value
         if isinstance(value, Token):
             return self._symbol(called, name, value)

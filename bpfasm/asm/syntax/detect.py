@@ -1,7 +1,8 @@
 """What a text is: told by reading it, not by guessing.
 
 Each syntax that may be meant reads the whole text. Where only one can, it is that one; where several can and make the
-same instructions of it, there is nothing to ask; where they differ, the first is taken and the difference is said.
+same instructions of it, there is nothing to ask; where they differ, the first that loses none is taken, and the
+difference is said.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bpfasm.asm.classic import SockFilter
-    from bpfasm.asm.program import Program
+    from bpfasm.asm.program import Item, Program
+    from bpfasm.errors import Source
 
 #: Every syntax that is read.
 READ = ("kernel", "llvm", "ubpf", "macro", "c", "tcpdump")
@@ -72,12 +74,13 @@ def read(
         if all(error.rule == "text-unknown" for error in failed):
             raise _nothing(text, nearest, failed)
         raise nearest
-    first = read[0]
-    for other in read[1:]:
-        difference = _difference(first, other)
+    # What is a comment to one may be instructions to another: the first of those that have most is taken.
+    taken = max(read, key=lambda each: sum(len(program.insns) for program in each.programs))
+    for other in read:
+        difference = _difference(taken, other)
         if difference:
-            return first.replace(note=difference)
-    return first
+            return taken.replace(note=difference)
+    return taken
 
 
 def _how_far(error: BpfasmError) -> tuple[int, bool, int]:
@@ -129,15 +132,32 @@ def _read(text: str, file: str, syntax: str, name: str, objects: Mapping[str, An
 
 def _difference(first: Text, other: Text) -> str:
     """Say where two readings of a text differ; empty where they do not."""
+    if [program.insns for program in first.programs] == [program.insns for program in other.programs]:
+        return ""
+    mine, theirs = _by_line(first), _by_line(other)
+    for line, (source, one) in mine.items():
+        two = theirs[line][1] if line in theirs else []
+        if one != two:
+            place = f"{source[0]}:{source[1]}: " if source else ""
+            return (
+                f"{place}read as {first.syntax} text, {_said(one)}; in {other.syntax} it is {_said(two)}. "
+                f"--from {first.syntax} or --from {other.syntax} says which"
+            )
+    return ""
+
+
+def _by_line(read: Text) -> dict[tuple[int, int], tuple[Source | None, list[Item]]]:
+    """Return what each line of a text is, by the number of its program and its own."""
+    found: dict[tuple[int, int], tuple[Source | None, list[Item]]] = {}
+    for number, program in enumerate(read.programs):
+        for item in program.insns:
+            line = item.source[1] if item.source else 0
+            found.setdefault((number, line), (item.source, []))[1].append(item)
+    return found
+
+
+def _said(items: list[Item]) -> str:
+    """Return the items of a line as macros, in words where there are none."""
     from bpfasm.asm.syntax import macro
 
-    for mine, theirs in zip(first.programs, other.programs, strict=False):
-        for a, b in zip(mine.insns, theirs.insns, strict=False):
-            if a != b:
-                place = f"{a.source[0]}:{a.source[1]}: " if a.source else ""
-                one, two = map(macro.body, ([a], [b]))
-                return (
-                    f"{place}read as {first.syntax} text, {one}; in {other.syntax} it is {two}. "
-                    f"--from {first.syntax} or --from {other.syntax} says which"
-                )
-    return ""
+    return ", ".join(macro.body(items).splitlines()) if items else "no instruction"

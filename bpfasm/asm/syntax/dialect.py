@@ -43,7 +43,7 @@ _NAMED_BY: dict[str, tuple[type, ...]] = {
 }
 
 #: The roles in which a number may stand that only a target's types or symbols tell.
-_NUMBERS = ("off", "imm", "cmp", "imm64")
+REFERRING = ("off", "imm", "cmp", "imm64")
 
 #: Helpers by number, as the kernel prints them.
 HELPERS = {number: name.replace("BPF_FUNC_", "bpf_", 1) for number, name in names(bpf, "bpf_func_id").items()}
@@ -53,9 +53,11 @@ NUMBER_OF_HELPER = {name: number for number, name in HELPERS.items()}
 class Dialect:
     """A syntax of one line an instruction.
 
-    ``roles`` print numbers; ``callee`` is how a function is called by name, ``named`` are templates that another one
-    takes the place of where an operand is a name; ``aliases`` gives texts of a form that are only read. ``max_reg``
-    is the highest register that it has a name for, ``opcodes`` says that a text begins with its opcode.
+    ``roles`` print numbers; ``callee`` is how a function is called by name, ``value`` how a place in a map's
+    value is written and ``kfunc`` how a kernel's function is called where a symbol says all; ``named`` are templates
+    that another one takes the place of where an operand is a name; ``aliases`` gives texts of a form that are only
+    read. ``max_reg`` is the highest register that it has a name for, ``opcodes`` says that a text begins with its
+    opcode.
     """
 
     def __init__(
@@ -67,12 +69,15 @@ class Dialect:
         comment: str,
         max_reg: int,
         callee: str = "{}",
+        value: str = "",
+        kfunc: str = "",
         named: dict[str, str] | None = None,
         aliases: Callable[[Form], tuple[str, ...]] = lambda form: (),
         opcodes: bool = False,
     ) -> None:
         self.name, self.roles, self.raw, self.comment, self.max_reg = name, roles, raw, comment, max_reg
         self.callee, self.named, self.aliases, self.opcodes = callee, named or {}, aliases, opcodes
+        self.value, self.kfunc = value, kfunc
         self._printers: dict[str, Callable[[Insn], str]] = {}
         self._grammar: Grammar | None = None
 
@@ -148,9 +153,9 @@ class Dialect:
         template = self.named.get(form.name, template)
         text = self.prefix(form) + template
         if isinstance(operand, Global):
-            text = self._value(text, f"var[{operand.name}]")
+            text = self._value(text, operand.name, f"var[{operand.name}]")
         elif isinstance(operand, MapSpec) and form.name == "ld_map_value":
-            text = self._value(text, f"map[{operand.name}][0]")
+            text = self._value(text, operand.name, f"map[{operand.name}][0]")
         for role in dict.fromkeys(_roles(text)):
             taken = insn[FIELDS.index(FIELDS_OF[role][0])]
             if isinstance(taken, int | None):
@@ -158,8 +163,8 @@ class Dialect:
                     spec, take = self.roles[role]
                     text = text.replace(f"{{{role}}}", spec % (insn[take] if isinstance(take, int) else take(insn)))
                 continue
-            if isinstance(taken, Symbol) and role in _NUMBERS and (taken.numeric or role == "imm64"):
-                shown = self._sign(role, insn) + str(taken)
+            if isinstance(taken, Symbol) and role in REFERRING and (taken.numeric or role == "imm64"):
+                shown = self._sign(role, insn) + _reference(taken, role)
             elif isinstance(taken, _NAMED_BY.get(role, ())):
                 shown = name_of(taken)
             else:
@@ -176,17 +181,34 @@ class Dialect:
         number: str = spec % (one[take] if isinstance(take, int) else take(one))
         return number.removesuffix("1").removesuffix("0x")
 
-    def _value(self, text: str, place: str) -> str:
+    def _value(self, text: str, name: str, place: str) -> str:
         """Put a place in a map's value, by name, into a text that has a place for it."""
-        numeric = "map[fd:{map}][0]"
-        if numeric in text:
-            return text.replace(numeric, place)
-        return f"r{{dst}} = {place}+{{value_off}} ll"
+        if not self.value:
+            return text.replace("map[fd:{map}][0]", place)
+        register = name[:1] in "rwR" and name[1:].isdigit()
+        return self.value.format(place if register else name)
 
     def _by_name(self, insn: Insn, form: Form) -> str:
         """Return the call of a kernel function, for which a syntax may have no number."""
-        named = isinstance(insn.imm, Kfunc) and insn.off == 0
-        return f"call kernel-function#{insn.imm.name}" if named and form.name == "call_kfunc" else ""
+        if form.name != "call_kfunc" or not isinstance(insn.imm, Kfunc) or insn.off:
+            return ""
+        name = insn.imm.name
+        return self.kfunc.format(name) if self.kfunc and is_kfunc(name) else f"call kernel-function#{name}"
+
+
+def is_kfunc(name: str) -> bool:
+    """Tell whether the call of a bare name is of a kernel's function, not a slip in the name of a helper or label."""
+    from difflib import get_close_matches
+
+    return "bpf_" in name and not get_close_matches(name, NUMBER_OF_HELPER, n=1, cutoff=0.96)
+
+
+def _reference(operand: Symbol, role: str) -> str:
+    """Return what only a target tells as it is written; LLVM's 64 bits have the words of a map's name."""
+    if role != "imm64":
+        return str(operand)
+    bare = [each for each in str(operand).split(" or ") if "(" not in each and "." in each]
+    return " or ".join(f"field({each})" if each in bare else each for each in str(operand).split(" or "))
 
 
 def _roles(template: str) -> list[str]:

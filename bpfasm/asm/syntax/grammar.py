@@ -13,10 +13,10 @@ from operator import itemgetter
 
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
-from bpfasm.asm.syntax.dialect import HELPERS, NUMBER_OF_HELPER, Dialect, example
+from bpfasm.asm.syntax.dialect import HELPERS, NUMBER_OF_HELPER, REFERRING, Dialect, example, is_kfunc
 from bpfasm.asm.types import raw as raw_type
 from bpfasm.asm.variables import Global
-from bpfasm.errors import DecodeError
+from bpfasm.errors import DecodeError, OperandError
 from bpfasm.isa.form import ROLES as FIELDS_OF
 from bpfasm.isa.insn import FIELDS, Insn, decode
 from bpfasm.isa.match import MAX_REG
@@ -46,6 +46,7 @@ _TOKEN = re.compile(
     r"|(?P<sign>s(?:>>=|/=|%=|<=|>=|<|>)(?!\w)|<<=|>>=|[-+*/%&|^=!<>]=|\S))"
 )
 _SIGNED_WORD = re.compile(r"\s*(?P<sign>s(?:>>=|/=|%=|<=|>=|<|>))")
+_MACRO = re.compile(r"\bBPF_\w+\s*\(")
 _REGISTER = re.compile(r"[rwR]([0-9]+)")
 
 S16, S32, IMM, S64 = (-(1 << 15), (1 << 15) - 1), (-(1 << 31), (1 << 31) - 1), (-(1 << 31), (1 << 32) - 1), (
@@ -300,8 +301,8 @@ class Grammar:
         self.by_first: dict[str, list[Candidate]] = {}
         for form in FORMS:
             template = dialect.template(form)
-            if template and "BUG_" not in template:
-                for each in (template, *dialect.aliases(form)):
+            if "BUG_" not in template:
+                for each in filter(None, (template, *dialect.aliases(form))):
                     candidate = Candidate(form, each)
                     self.by_first.setdefault(candidate.first, []).append(candidate)
         # 64 bits in hex are the kernel's ld_imm64, and decimal a move: the form that is pickier comes first.
@@ -323,7 +324,7 @@ class Grammar:
             insn = found.read(numbers, where)
             if insn is not None:
                 return insn
-        if ".8byte" in line or "BPF_" in line:
+        if ".8byte" in line or ("BPF_" in line and _MACRO.search(line)):
             return self.raw(line, where)
         # The first of its shape; or its numbers are those of another template, or of none: then this says so.
         plan = self._plan(line, where, names)
@@ -534,6 +535,9 @@ class _Match:
         if role == "helper" and self._token(at).kind == "word":
             return self._helper(at)
         if role == "kfunc" and self._token(at).kind == "word":
+            name = self._token(at).text
+            if len(self.elements) == 2 and (name in self.names.labels or not is_kfunc(name)):
+                raise Miss(at, element.words())
             self.result.fields[IMM_AT] = Kfunc(self._token(at).text)
             self.result.local = True
             return at + 1
@@ -592,7 +596,8 @@ class _Match:
 
     def _named(self, role: str, at: int) -> int:
         token = self._token(at)
-        if token.kind != "word" or token.text in ("fd", "idx", "id"):
+        bare = role == "variable" and self._token(at - 1).text != "["
+        if token.kind != "word" or token.text in ("fd", "idx", "id") or (bare and _REGISTER.fullmatch(token.text)):
             raise Miss(at, _WORDS[role])
         if self.elements[-1].text == "ll" and at == len(self.tokens) - 2 and token.text in self.names.labels:
             raise Miss(at, _WORDS[role])  # LLVM has the same words for a map and for a function of the text
@@ -637,6 +642,8 @@ class _Match:
             sign = -1 if self._token(at).text == "-" else 1
             at += 1
         token = self._token(at)
+        if token.kind == "word" and sign > 0 and role in REFERRING and (behind := self._reference(at, place)):
+            return behind
         if token.kind != "number":
             # What comes after a sign belongs to it.
             raise Miss(at if at > start and token.kind != "end" else start, _WORDS.get(role, "a number"))
@@ -652,6 +659,51 @@ class _Match:
             raise Miss(at, *_out_of_range(role, token.text, sign, low, high))
         self.taken[token.at] = (place, base, sign, low, high)
         return at + 1
+
+    def _reference(self, at: int, place: int) -> int:
+        """Take what only a target tells, ``size(task_struct.comm)``; return the place behind it, 0 for none."""
+        from bpfasm.asm.syntax import references
+
+        end = self._referred(at, references.SPOKEN)
+        while end > at and self._token(end).text == "or":
+            minus = self._token(end + 1).text == "-"
+            number = self._token(end + 1 + minus).kind == "number"
+            end = end + 2 + minus if number else self._referred(end + 1, references.SPOKEN)
+        if end <= at:
+            return 0
+        words = ""
+        for before, token in zip(self.tokens[at - 1 : end], self.tokens[at:end], strict=False):
+            both = before.kind == "word" or before.text in ")]"
+            words += " " * bool(words and both and token.kind == "word" and token.text[0] != ".") + token.text
+        try:
+            found = references.spoken(words.replace(" or", " or ").replace("  ", " "))
+        except OperandError as error:
+            raise Miss(at, error.what, error.rule, error.do) from None
+        self.result.fields[IMM_AT if place == WIDE else place] = found
+        if place == WIDE:
+            self.result.fields[IMM2] = 0
+        self.result.local = True
+        return end
+
+    def _referred(self, at: int, functions: frozenset[str]) -> int:
+        """Return the place behind a single reference, 0 where none begins: a call, or the path to a field."""
+        token = self._token(at)
+        if token.text in functions and self._token(at + 1).text == "(":
+            depth, at = 1, at + 2
+            while depth and at < len(self.tokens):
+                depth += (self.tokens[at].text == "(") - (self.tokens[at].text == ")")
+                at += 1
+            return 0 if depth else at
+        if token.text in ("struct", "union", "enum") and self._token(at + 1).kind == "word":
+            at += 1
+        if self._token(at).kind != "word" or "." not in self._token(at).text.strip("."):
+            return 0
+        at += 1
+        while (
+            self._token(at).text == "[" and self._token(at + 1).kind == "number" and self._token(at + 2).text == "]"
+        ):
+            at += 4 if self._token(at + 3).text[:1] == "." else 3
+        return at
 
     def _beside(self, at: int) -> int:
         """Pass over what disassemblers write behind an instruction: ``<LBB0_2>``, ``#f``."""

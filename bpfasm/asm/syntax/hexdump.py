@@ -1,10 +1,12 @@
 """Bytes as hex digits: printed as 16 a slot, one slot a line; read in whatever way they were pasted.
 
-Read are digits with or without spaces and ``0x``, C arrays and strings of bytes, the dumps of xxd and ``hexdump -C``,
-64-bit numbers (``0x00000000000000b7``), bpftool's JSON with opcodes, and bpfasm's own JSON.
+Read are digits with or without spaces and ``0x``, arrays and strings of bytes of C, Python and Go, dumps of xxd and
+``hexdump -C``, 64-bit numbers (``0x00000000000000b7``), bpftool's JSON with opcodes, and bpfasm's own JSON.
 """
 
 from __future__ import annotations
+
+import re
 
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import SLOT_BYTES
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _DIGITS = frozenset("0123456789abcdefABCDEF")
+#: What stands before an array, what is in it, what follows: ``[]byte{0xb7, 0}``, ``[0xb7, 0]``, ``char p[] = {...};``
+_ARRAY = re.compile(r"((?:[^{}\[\]]*\[\w*\])?[^{}\[\]]*)[{\[]([^{}\[\]]*)[}\]]([^{}\[\]]*)")
+_LITERAL = re.compile(r"""(b?)("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
+_STRINGS = re.compile(rf"(?:[^\"'{{}}()]*=)?\s*(?:\(\s*)?(?:{_LITERAL.pattern}\s*)+(?:\)\s*)?;?")
+_BARE = re.compile(r"\s*(?:\\x[0-9a-fA-F]{2}\s*)+")
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))|([^\\])", re.S)
+_ESCAPED = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, '"': 34, "'": 39}
 _DO = "hex input is 16 digits a slot, with spaces and line ends where you like"
 
 
@@ -32,7 +41,7 @@ def looks_hex(data: bytes) -> bool:
         return True
     if not text.isascii() or text.strip("\0") != text:
         return False
-    return _is_json(text) or bool(_dumped(text)) or _is_array(text)
+    return (_is_json(text) and disassembled(text) is text) or bool(_dumped(text)) or _is_array(text)
 
 
 def parse(text: str, file: str) -> bytes:
@@ -44,20 +53,24 @@ def parse(text: str, file: str) -> bytes:
         return b"".join(dumped)
     if "\\x" in text:
         return _string(text, file)
-    return _digits(text, file)
+    array = _array(text)
+    return bytes(array) if array else _digits(text, file)
 
 
 def _digits(text: str, file: str) -> bytes:
     """Return the bytes of digits, of an array of them, or of numbers."""
     digits: list[str] = []
     numbers: list[str] = []
+    closed = False
     for number, line in enumerate(text.splitlines(), 1):
         kept = _uncommented(line)
+        if closed and "{" not in kept and _declares(kept):
+            continue  # xxd -i has the length there
         start, end = kept.find("{"), kept.find("}")
         if start >= 0 and _declares(kept[:start]):
             kept = " " * (start + 1) + kept[start + 1 :]
         if end >= 0 and kept[end + 1 :].strip(" ;\t") == "":
-            kept = kept[:end]
+            kept, closed = kept[:end], True
         piece = ""
         for at, word in _words(kept):
             prefixed = word[:2] in ("0x", "0X") and len(word) > 2
@@ -122,16 +135,18 @@ def _declares(text: str) -> bool:
         "u64",
         "long",
         "int",
+        "[]byte",
+        "[]uint8",
     }
     return not words or words[0] in kinds
 
 
 def _is_array(text: str) -> bool:
-    """Tell whether a text is numbers in hex with ``0x``, perhaps in the braces of an array, or ``\\x`` bytes."""
+    """Tell whether a text is numbers in hex with ``0x``, perhaps in the braces of an array, or strings of bytes."""
     if "\\x" in text:
-        body = text.partition("=")[2] or text
-        left = body.replace("\\x", "").replace('"', "").replace(";", "")
-        return all(char in _DIGITS or char.isspace() for char in left)
+        return bool(_STRINGS.fullmatch(text.strip()) or _BARE.fullmatch(text))
+    if _array(text):
+        return True
     body = "\n".join(map(_uncommented, text.splitlines()))
     if "{" in body:
         head, _, body = body.partition("{")
@@ -140,6 +155,23 @@ def _is_array(text: str) -> bool:
         body = body.partition("}")[0]
     words = body.replace(",", " ").split()
     return bool(words) and all(word[:2] in ("0x", "0X") and set(word[2:]) <= _DIGITS and word[2:] for word in words)
+
+
+def _array(text: str) -> list[int]:
+    """Return the bytes of an array of them, of which one at least is in hex; none where it is none."""
+    if "{" not in text and "[" not in text:
+        return []
+    lines = (line.partition("//")[0].partition("#")[0] for line in text.splitlines())
+    match = _ARRAY.fullmatch("\n".join(lines).strip())
+    if not match or not _declares(match[1]) or not _declares(match[3].lstrip(" \t\n);,")):
+        return []
+    words = match[2].replace(",", " ").split()
+    hexes = [word for word in words if word[:2] in ("0x", "0X") and 2 < len(word) <= 4 and set(word[2:]) <= _DIGITS]
+    decimals = [word for word in words if word.isascii() and word.isdecimal() and len(word) <= 3]
+    if not hexes or len(hexes) + len(decimals) < len(words):
+        return []
+    found = [int(word, 16 if word[:2] in ("0x", "0X") else 10) for word in words]
+    return found if max(found) < 256 else []
 
 
 def _dumped(text: str) -> list[bytes]:
@@ -169,15 +201,32 @@ def _dumped(text: str) -> list[bytes]:
 
 
 def _string(text: str, file: str) -> bytes:
-    """Return the bytes of C strings: ``"\\xb7\\x00..."``."""
+    """Return the bytes of strings of C or Python: ``"\\xb7\\x00..."``, ``b'a\\x11'``."""
     out = bytearray()
     for number, line in enumerate(text.splitlines(), 1):
-        for piece in line.split("\\x")[1:]:
-            digits = piece[:2]
-            if len(digits) < 2 or not set(digits) <= _DIGITS:
-                _refuse(file, number, f"\\x{digits} is no byte", "write two hex digits after each \\x")
-            out.append(int(digits, 16))
+        literals = [(each[1], each[2][1:-1]) for each in _LITERAL.finditer(line)]
+        for kind, body in literals or [("", line.strip())]:
+            at = 0
+            while at < len(body):
+                found = _ESCAPE.match(body, at)
+                value = _escaped(found) if found else None
+                if found is None or value is None:
+                    _refuse(file, number, f"{body[at : at + 4]} is no byte", "write two hex digits after each \\x")
+                at = found.end()
+                if found[1] and not kind and body[at : at + 1] in _DIGITS and body[at : at + 1]:
+                    what = f"{found[0]}{body[at]} is one byte in C and two in Python"
+                    _refuse(file, number, what, "write b before the string, or \\x before each byte")
+                out.append(value)
     return bytes(out)
+
+
+def _escaped(found: re.Match[str]) -> int | None:
+    """Return the byte of a letter or an escape, None where that is none."""
+    hexadecimal, octal, letter, plain = found.groups()
+    if hexadecimal:
+        return int(hexadecimal, 16)
+    value = int(octal, 8) if octal else ord(plain) if plain else _ESCAPED.get(letter, 256)
+    return value if value < 256 else None
 
 
 def _is_json(text: str) -> bool:
@@ -204,15 +253,20 @@ def _json(text: str, file: str) -> bytes:
 
 
 def disassembled(text: str) -> str:
-    """Return bpftool's JSON of a program without opcodes as its instructions' text; any other text as it is."""
+    """Return bpftool's JSON of a program as its instructions' text, which has names, over the bytes; others as is."""
     if text.lstrip()[:1] != "[" or '"disasm"' not in text:
         return text
     import json
 
     try:
-        return "\n".join(row["disasm"] for row in json.loads(text) if "disasm" in row)
-    except (ValueError, TypeError, RecursionError):
+        return "\n".join(map(_disassembled, (row for row in json.loads(text) if "disasm" in row)))
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return text
+
+
+def _disassembled(row: dict[str, Any]) -> str:
+    opcodes = f"\n       {_opcodes(row['opcodes']).hex(' ')}" if "opcodes" in row else ""
+    return f"{row['disasm']}{opcodes}"
 
 
 def _opcodes(row: dict[str, Any]) -> bytes:

@@ -16,13 +16,13 @@ _FAR = {"jump": "off", "jump32": "imm", "callee": "imm", "func": "imm"}
 
 
 def labelled(
-    program: Assembled, jumps: bool, functions: dict[int, str], *, calls: bool = False
+    program: Assembled, jumps: bool, functions: dict[int, str], *, calls: bool = False, syntax: str = "macro"
 ) -> tuple[list[tuple[int, Insn]], dict[int, list[str]]]:
     """Return each instruction with its slot, and the names of places by slot.
 
     With ``jumps``, or for calls and functions' addresses alone with ``calls``, the distances of instructions are the
     names of the places they go to: the program's own labels, where it has them, or ``L5`` for slot 5. What leads out
-    of the program, or into the middle of an instruction, keeps its number.
+    of the program, or into the middle of an instruction, keeps its number, as does what ``syntax`` has no words for.
     """
     placed = list(slots(program.insns))
     if not (jumps or calls):
@@ -38,7 +38,7 @@ def labelled(
         form = form_of(insn)
         role = next((role for role in form.operands if role in _FAR), "") if form else ""
         is_call = role in ("callee", "func")
-        if not role or not (jumps or is_call):
+        if not role or not (jumps or is_call) or not getattr(form, syntax):
             out.append((pc, insn))
             continue
         distance = getattr(insn, _FAR[role])

@@ -16,12 +16,13 @@ from bpfasm.asm.syntax import kernel, llvm, ubpf
 from bpfasm.asm.syntax.grammar import Names, cut, numbers_in, refuse
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import Insn, decode, encode
+from bpfasm.isa.match import form_of
 from bpfasm.uapi import bpf, bpf_common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, NoReturn
 
     from bpfasm.asm.program import Item
     from bpfasm.asm.syntax.dialect import Dialect
@@ -35,6 +36,9 @@ _LABELS = re.compile(r"^[ \t]*(?:\d+:[ \t]*)?(?:<)?([A-Za-z_.$][\w.$]*)(?:>)?[ \
 _SLOT = re.compile(r"\s*(\d{1,9}):\s*")
 #: ``b7 00 00 00 00 00 00 00`` of objdump, ``b700000000000000`` of --bytes.
 _BYTES = re.compile(r"((?:[0-9a-f]{2}\s){8}(?:(?:[0-9a-f]{2}\s){8})?|(?:[0-9a-f]{16}){1,2}(?=\s))\s*(?=\S)")
+#: What bpftool prints below an instruction with ``opcodes``.
+_OPCODES = re.compile(r"^[ \t]+((?:[0-9a-f]{2} ){7}(?:(?:[0-9a-f]{2} ){8})?[0-9a-f]{2})[ \t]*$", re.M)
+_COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _QUOTED = re.compile(r'\s*"(.*)"\s*;?\s*(?:\\)?\s*$')
 #: What objdump prints around instructions.
 _OBJDUMP = re.compile(r"\s*(?:\S+:\s+file format |Disassembly of section |[0-9a-f]{16} <|[0-9a-f]{16}:\s+R_BPF_)")
@@ -84,8 +88,11 @@ class _Reader:
         self.file, self.dialect, self.grammar = file, dialect, dialect.grammar
         if dialect.name == "llvm" and "asm" in text and re.search(r"^[ \t]*(?:__)?asm(?:__)?\b", text, re.M):
             text = _inline(text)
+        if dialect.name == "llvm" and "/*" in text:
+            text = _COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), text)
         self.lines = text.split("\n")
         self.listed = dialect.name == "llvm" and bool(_LISTED.search(text))
+        self.opcodes = dialect.name == "kernel" and bool(_OPCODES.search(text))
         self.log = any(sign in text for sign in _LOG_SIGNS) and bool(_IN_LOG.search(text))
         self.names = Names(frozenset(_LABELS.findall(text) if ":" in text else ()), objects)
         self.local: dict[str, Shape] = {}
@@ -125,6 +132,9 @@ class _Reader:
         line = self.lines[number - 1]
         if not line or line.isspace():
             return
+        if self.opcodes and (match := _OPCODES.match(line)):
+            self._beside(bytes.fromhex(match[1]), line, where)
+            return
         if any(mark in line for mark in self.marks):
             self._odd(line, number)
             return
@@ -134,6 +144,19 @@ class _Reader:
             self._odd(line, number)
         else:
             self.items += found if isinstance(found, list) else [found]
+
+    def _beside(self, given: bytes, line: str, where: tuple[str, int]) -> None:
+        """Hold the bytes of a line of their own against the instruction above; a call's are those of an address."""
+        above = self.items[-1] if self.items else None
+        said = decode(given)
+        if not isinstance(above, Insn) or len(said) != 1:
+            refuse(line, where, 0, "these are the bytes of no instruction above", "leave this line out", "text-bytes")
+        numbers = isinstance(above.imm, int) and isinstance(above.off, int)
+        same = said[0].code == above.code
+        if same and above.code != _CALL and numbers:
+            same = kernel.words(said[0], form_of(said[0])) == kernel.words(above, form_of(above))
+        if not same:
+            _differ(line, where, given, above if numbers else None)
 
     def _uncommented(self, line: str) -> str:
         """Return a line without its comment; what is nothing else may name the next program."""
@@ -212,10 +235,7 @@ class _Reader:
             ):
                 insns = [said.replace(where=where)]  # whose function it is, LLVM's text does not say
             elif said is None or self.dialect.text(said, None) != self.dialect.text(insns[0], None):
-                refuse(
-                    line, where, 0, f"the bytes {given.hex()} are not those of the text beside them",
-                    f"the text is {encode(insns).hex()}; leave one of the two out", "text-bytes",
-                )  # fmt: skip
+                _differ(line, where, given, *insns)
         if slot is not None:
             self._at(slot, insns, where)
         else:
@@ -288,6 +308,14 @@ class _Reader:
             items.append(self.visited[slot])
             at += self.visited[slot].width
         self.programs[0] = (self.programs[0][0], items)
+
+
+def _differ(line: str, where: tuple[str, int], given: bytes, *said: Insn | None) -> NoReturn:
+    """Refuse bytes that are not those of an instruction's text."""
+    insns = [insn for insn in said if insn]
+    text = f"the text is {encode(insns).hex()}; " if insns else ""
+    what = f"the bytes {given.hex()} are not those of the text beside them"
+    refuse(line, where, 0, what, f"{text}leave one of the two out", "text-bytes")
 
 
 def _nearest(name: str, labels: list[str]) -> str:

@@ -1,7 +1,8 @@
 """LLVM's text: what ``llvm-objdump -d`` prints and ``llvm-mc``, clang's inline assembly and libbpf's selftests take.
 
 Numbers are decimal. A call of the program's own function has no number in it, only a name; what has neither is a
-``.8byte``, which llvm-mc takes as well.
+``.8byte``, which llvm-mc takes as well. A symbol stands for whatever it names: ``limit+4 ll`` is a place in a map's
+value or in a variable, ``call f`` a function of the program or of the kernel.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ ROLES: Roles = {
     "map": ("%d", lambda insn: insn.imm & U32),
     "map_idx": ("%d", lambda insn: insn.imm & U32),
     "btf_id": ("%d", lambda insn: insn.imm & U32),
-    "value_off": ("%d", 6),
+    "value_off": ("%+d", 6),
     "helper": ("%d", 4),
 }
 
@@ -48,9 +49,13 @@ def _aliases(form: Form) -> tuple[str, ...]:
     """Return other texts of a form: by name, and with the registers' other names, as LLVM without alu32 has them."""
     named = {
         "ld_map_fd": ("r{dst} = {map_name} ll",),
-        "ld_map_value": ("r{dst} = map[{map_name}][0]+{value_off} ll", "r{dst} = var[{variable}]+{value_off} ll"),
+        "ld_map_value": (
+            "r{dst} = map[{map_name}][0]+{value_off} ll",
+            "r{dst} = var[{variable}]+{value_off} ll",
+            "r{dst} = {variable}{value_off} ll",
+        ),
         "ld_func": ("r{dst} = {label} ll",),
-        "call_kfunc": ("call kernel-function#{kfunc}",),
+        "call_kfunc": ("call kernel-function#{kfunc}", "call {kfunc}"),
     }
     if form.kind in ("load", "store", "atomic") and "w{" in form.llvm:
         return (form.llvm.replace("w{", "r{").replace("w0", "r0"),)
@@ -64,6 +69,8 @@ DIALECT = Dialect(
     comment="#",
     max_reg=10,
     named={"ld_map_fd": "r{dst} = {map} ll", "ld_func": "r{dst} = {func} ll"},
+    value="r{{dst}} = {}{{value_off}} ll",
+    kfunc="call {}",
     aliases=_aliases,
 )
 text = DIALECT.text

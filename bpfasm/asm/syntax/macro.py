@@ -31,10 +31,16 @@ HELPERS = names(bpf, "bpf_func_id")
 
 def _map(insn: Insn) -> Any:
     if isinstance(insn.imm, MapSpec | Global):
-        return insn.imm.name
+        return _identifier(insn.imm.name)
     if insn.imm < 0:
         raise ValueError
     return insn.imm
+
+
+def _identifier(name: str) -> str:
+    """Return a map's name as C and Python can have it: an object's ``prog.rodata`` is ``prog_rodata``."""
+    kept = "".join(char if char.isalnum() or char == "_" else "_" for char in name)
+    return f"_{kept}" if kept[:1].isdigit() else kept
 
 
 def _target(operand: Any) -> Any:
@@ -45,10 +51,7 @@ def _target(operand: Any) -> Any:
 
 
 def _kfunc(insn: Insn) -> Any:
-    if isinstance(insn.imm, Kfunc):
-        module = f', "{insn.imm.module}"' if insn.imm.module else ""
-        return f'kfunc("{insn.imm.name}"{module})'
-    return insn.imm
+    return repr(insn.imm) if isinstance(insn.imm, Kfunc) else insn.imm
 
 
 ROLES: Roles = {
@@ -117,7 +120,7 @@ def _naming(spec: str, take: int | Callable[[Insn], Any]) -> Callable[[Insn], st
             return str(spec % get(insn))
         except TypeError:
             value = insn[take] if isinstance(take, int) else insn.imm
-            if not (isinstance(value, Symbol) and value.numeric):
+            if not (isinstance(value, Symbol) and (value.numeric or value.wide)):
                 raise
             return repr(value)
 

@@ -30,6 +30,7 @@ _BRACES = re.compile(
     rf"\s*\{{\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,\s*({_NUMBER})\s*,?\s*\}}\s*[,;]*\s*$"
 )
 _WORDS = re.compile(r"\s*\((\d+)\)\s+(\S.*?)\s*$")
+_COMMENT = re.compile(r"/\*.*?\*/", re.S)
 _LIMITS = (0xFFFF, 0xFF, 0xFF, 0xFFFF_FFFF)
 
 _LD, _LDX, _ST, _STX, _ALU, _JMP, _RET = c.BPF_LD, c.BPF_LDX, c.BPF_ST, c.BPF_STX, c.BPF_ALU, c.BPF_JMP, c.BPF_RET
@@ -77,6 +78,19 @@ def _table() -> dict[int, str]:
 
 
 WORDS = _table()
+
+#: What libpcap calls the places that stand for what the kernel knows of a packet.
+_EXTENSIONS = {
+    (f.SKF_AD_OFF + place) & 0xFFFF_FFFF: name
+    for place, name in {
+        f.SKF_AD_PROTOCOL: "proto", f.SKF_AD_PKTTYPE: "type", f.SKF_AD_IFINDEX: "ifidx", f.SKF_AD_NLATTR: "nla",
+        f.SKF_AD_NLATTR_NEST: "nlan", f.SKF_AD_MARK: "mark", f.SKF_AD_QUEUE: "queue", f.SKF_AD_HATYPE: "hatype",
+        f.SKF_AD_RXHASH: "rxhash", f.SKF_AD_CPU: "cpu", f.SKF_AD_ALU_XOR_X: "xor_x", f.SKF_AD_VLAN_TAG: "vlan_tci",
+        f.SKF_AD_VLAN_TAG_PRESENT: "vlanp", f.SKF_AD_PAY_OFFSET: "poff", f.SKF_AD_RANDOM: "random",
+        f.SKF_AD_VLAN_TPID: "vlan_tpid",
+    }.items()
+}  # fmt: skip
+_PLACES = {name: str(place) for place, name in _EXTENSIONS.items()}
 _CODES = {text.split(" ", 1)[0] + " " + re.sub(r"(?:0x)?%[dx]", "%", text).partition(" ")[2]: code
           for code, text in WORDS.items()}  # fmt: skip
 
@@ -95,9 +109,18 @@ def text(insn: SockFilter, pc: int) -> str:
     if name == "ja":
         shown = str(pc + 1 + insn.k)
     else:
-        shown = operand % insn.k if "%" in operand else operand
+        shown = _shown(operand, insn.k)
     line = f"({pc:03d}) {name:<8} {shown}".rstrip()
     return f"({pc:03d}) {name:<8} {shown:<16} jt {pc + 1 + insn.jt}\tjf {pc + 1 + insn.jf}" if jumps else line
+
+
+def _shown(operand: str, k: int) -> str:
+    """Return an operand with its number, which libpcap prints with a sign, or by the name of an extension."""
+    if operand == "[%d]" and k in _EXTENSIONS:
+        return f"[{_EXTENSIONS[k]}]"
+    if "%d" in operand:
+        return operand % (k - (k >> 31 << 32))
+    return operand % k if "%" in operand else operand
 
 
 def listing(insns: Iterable[SockFilter]) -> list[str]:
@@ -118,7 +141,7 @@ def macros(insns: Iterable[SockFilter]) -> list[str]:
 
 def looks_classic(text: str) -> bool:
     """Tell whether a text is classic BPF: rows of four numbers, or the words of ``tcpdump -d``."""
-    rows = [line for line in text.replace("\r", "").split("\n") if line.strip()]
+    rows = [line for _, line in _rows(text)]
     if not rows:
         return False
     if len(rows) == 1 and rows[0].count(",") and re.match(r"\s*\d+\s*,\s*\d+ \d+ \d+ \d+", rows[0]):
@@ -133,10 +156,10 @@ def looks_classic(text: str) -> bool:
 
 def read(text: str, file: str) -> list[SockFilter]:
     """Return the classic instructions of a text. Raises DecodeError with the line."""
-    rows = [(number, line) for number, line in enumerate(text.replace("\r", "").split("\n"), 1) if line.strip()]
+    rows = _rows(text)
     if not rows:
         _refuse(file, 1, "there is no instruction in it", "tcpdump -ddd FILTER prints one a line", "text-empty")
-    if len(rows) == 1 and "," in rows[0][1] and "{" not in rows[0][1]:
+    if len(rows) == 1 and "," in rows[0][1] and "{" not in rows[0][1] and not _WORDS.match(rows[0][1]):
         number, line = rows[0]
         rows = [(number, piece) for piece in line.split(",") if piece.strip()]
     if all(_WORDS.match(row) for _, row in rows):
@@ -155,6 +178,16 @@ def read(text: str, file: str) -> list[SockFilter]:
         what = f"the first line says {count} instructions, and {len(found)} follow"
         _refuse(file, rows[-1][0] if rows else 1, what, "tcpdump -ddd prints both; the end may be missing")
     return found
+
+
+def _rows(text: str) -> list[tuple[int, str]]:
+    """Return the lines of a text, with their numbers, that are neither empty nor comments."""
+    if "/*" in text:
+        text = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text)
+    lines = enumerate(text.replace("\r", "").split("\n"), 1)
+    return [
+        (number, line) for number, line in lines if line.strip() and not line.lstrip().startswith(("#", ";", "//"))
+    ]
 
 
 def _number(text: str) -> int:
@@ -181,12 +214,15 @@ def _word(row: str, line: int, at: int, file: str) -> SockFilter:
         jt, jf = int(jump[1]) - at - 1, int(jump[2]) - at - 1
         words = words[: jump.start()]
     name, _, operand = words.partition(" ")
+    operand = re.sub(r"^\[(\w+)\]$", lambda place: f"[{_PLACES.get(place[1], place[1])}]", operand)
     if name == "unimp":
         found = re.findall(_NUMBER, operand)
         if len(found) == 4:
             return _row([_number(each) for each in found], line, file)
-    numbers = re.findall(rf"(?<![a-z0-9*(]){_NUMBER}(?!xf\))", operand.replace("4*(", "  (").replace("&0xf", "    "))
-    shape = f"{name} {re.sub(rf'(?<![a-z0-9]){_NUMBER}', '%', operand.replace('4*', '').replace('&0xf', '@'))}"
+    numbers = re.findall(
+        rf"(?<![a-z0-9*(-])-?{_NUMBER}(?!xf\))", operand.replace("4*(", "  (").replace("&0xf", "    ")
+    )
+    shape = f"{name} {re.sub(rf'(?<![a-z0-9-])-?{_NUMBER}', '%', operand.replace('4*', '').replace('&0xf', '@'))}"
     shape = shape.replace("ldxb ([%]@)", "ldxb 4*([%]&0xf)").rstrip()
     code = next((code for known, code in _CODES.items() if known.rstrip() == shape), None)
     if code is None:
@@ -198,7 +234,7 @@ def _word(row: str, line: int, at: int, file: str) -> SockFilter:
     k = _number(numbers[0]) if numbers else 0
     if name == "ja":
         k = k - at - 1
-    return _row([code, jt, jf, k], line, file)
+    return _row([code, jt, jf, k & 0xFFFF_FFFF if -(1 << 31) <= k < 0 else k], line, file)
 
 
 def _refuse(file: str, line: int, what: str, do: str, rule: str = "classic-text") -> NoReturn:
