@@ -189,6 +189,13 @@ def test_a_ring_has_one_reader(ring):
     reader.drain()
 
 
+def test_what_does_not_count_what_is_lost():
+    other = HashMap("other", key=u32, value=u64, max_entries=1)
+    with load(events(), other) as obj, pytest.raises(BpfasmError) as caught:
+        obj.reader(events(), lost=other)
+    assert caught.value.what == "other does not count what is lost: it is no per-CPU array"
+
+
 def test_several_rings_by_one_reader():
     specs = [RingBuf(f"events{number}", max_entries=PAGE, record=Event) for number in range(3)]
     programs = [by_reserve(spec).replace(name=f"program{number}") for number, spec in enumerate(specs)]

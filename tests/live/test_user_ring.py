@@ -207,6 +207,25 @@ def test_who_waits_for_room_is_woken(deep_sleep, rings):
     assert reader.drain()[-1] == message(1)
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda ring: ring.send("words"), "'words' is no Message"),
+        (lambda ring: ring.send(None), "None is no Message"),
+        (lambda ring: ring.reserve(-1), "a message of -1 bytes does not fit commands"),
+    ],
+)
+def test_what_is_no_message(rings, call, words):
+    with pytest.raises(RecordError, match=words):
+        call(rings[0])
+
+
+def test_what_is_no_bytes():
+    plain = UserRingBuf("plain", max_entries=PAGE)
+    with load(plain) as obj, UserRing(obj[plain]) as ring, pytest.raises(RecordError, match="'words' is no message"):
+        ring.send("words")
+
+
 def test_a_ring_has_one_sender():
     with load(drain) as obj, UserRing(obj[commands]):
         with pytest.raises(BpfasmError) as caught:

@@ -120,6 +120,24 @@ def not_opened(spec: MapSpec, cpu: int, number: int) -> BpfasmError:
     )
 
 
+def no_message(name: str, message: object) -> RecordError:
+    """Say that something is no message."""
+    return RecordError(
+        f"{message!r:.60} is no message for {name}, but of type {type(message).__name__}",
+        "send bytes, or what the ring was declared with (record=)",
+        rule="message-size",
+    )
+
+
+def no_counter(spec: MapSpec) -> AssemblyError:
+    """Say that a map does not count what found no place."""
+    return AssemblyError(
+        f"{spec.name} does not count what is lost: it is no per-CPU array",
+        f'declare PerCpuArrayMap("{spec.name}", value=u64, max_entries=1), and give it to the snippet, too',
+        rule="no-reader",
+    )
+
+
 def message_too_large(name: str, size: int, most: int) -> RecordError:
     """Say that a message never fits."""
     return RecordError(

@@ -7,7 +7,7 @@ from bpfasm.asm.shape import shape_of
 from bpfasm.kernel.readers.claims import claim, release
 from bpfasm.kernel.readers.reader import Reader
 from bpfasm.syscall.memory import PAGESIZE, Mapped
-from bpfasm.uapi.bpf import BPF_F_RB_OVERWRITE, BPF_MAP_TYPE_RINGBUF
+from bpfasm.uapi.bpf import BPF_F_RB_OVERWRITE, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_RINGBUF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,10 @@ class RingReader(Reader):
                 from bpfasm.kernel.readers.refused import no_reader
 
                 raise no_reader(each.spec, "RingReader")
+        if lost is not None and lost.spec.type != BPF_MAP_TYPE_PERCPU_ARRAY:
+            from bpfasm.kernel.readers.refused import no_counter
+
+            raise no_counter(lost.spec)
         shapes = [shape_of(make, each.spec.record) for each in maps]
         super().__init__(", ".join(each.spec.name for each in maps))
         self._lost = lost

@@ -6,6 +6,7 @@ from errno import ENOSPC
 from select import EPOLLOUT
 from time import monotonic
 
+from bpfasm.asm.codec import codec_of
 from bpfasm.asm.record import Record
 from bpfasm.asm.ringmem import RingSpace, close_view, step_of
 from bpfasm.errors import KernelError
@@ -96,11 +97,16 @@ class UserRing(Waiting):
         if isinstance(message, Record):
             return message.to_bytes()
         if self._record is not None and not isinstance(message, bytes):
-            message = self._record.pack(message)
-        return bytes(memoryview(message))
+            return codec_of(self._record, f"a message for {self.name}").pack(message)
+        try:
+            return bytes(memoryview(message))
+        except TypeError:
+            from bpfasm.kernel.readers.refused import no_message
+
+            raise no_message(self.name, message) from None
 
     def _fit(self, size: int) -> None:
-        if step_of(size) > self.size:
+        if size < 0 or step_of(size) > self.size:
             from bpfasm.kernel.readers.refused import message_too_large
 
             raise message_too_large(self.name, size, self.size)
