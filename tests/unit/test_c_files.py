@@ -131,6 +131,13 @@ def test_each_expression_is_a_map_of_its_own():
     ]  # fmt: skip
 
 
+def test_a_file_may_have_many_of_them():
+    """A name without a number leaves brackets that are as open as before it."""
+    loads = "BPF_LD_MAP_FD(BPF_REG_1, map((fd))), " * 300
+    table = "int table[] = { " + "(int)odd(x), " * 300 + "}; " + "const int c = ((odd(x))); " * 300
+    assert len(programs(f"{table} struct bpf_insn prog[] = {{ {loads} }};")["prog"]) == 300
+
+
 # Structs and calls of the headers
 
 

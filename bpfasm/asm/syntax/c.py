@@ -126,9 +126,11 @@ class CFile:
         """Take ``typedef TYPE NAME;``, be the type known or not."""
         p = self.parser
         p.at += 1
+        start = p.place()
         try:
             name, type = p.declarator(p.specifiers(declares=True))
         except DecodeError:
+            p.back(start)
             return
         if p.take(";"):
             self.scope.typedefs[name.text] = type
@@ -139,11 +141,11 @@ class CFile:
         base = p.specifiers(declares=True)
         constant = any(token.text in ("const", "constexpr") for token in p.tokens[start : p.at])
         while not p.starts_type():  # the parameters of a function
-            at = p.at
+            behind = p.place()
             try:
                 name, type = p.declarator(base)
             except DecodeError:
-                p.at = at
+                p.back(behind)
                 self._literal(base)
                 return
             while p.token.text == "__attribute__":
@@ -168,7 +170,7 @@ class CFile:
 
     def _initial(self, name: str, type: Type, constant: bool) -> None:
         """Take what a variable begins with: a program, a constant; else pass over it."""
-        p, start = self.parser, self.parser.at
+        p, start = self.parser, self.parser.place()
         if type.tag in _KINDS and type.element and not type.element.element:
             self._body(name, type.tag)
             return
@@ -181,7 +183,7 @@ class CFile:
                     return
             except (BpfasmError, Symbol):
                 pass
-            p.at = start
+            p.back(start)
         while p.token.kind != "end" and p.token.text not in (",", ";", "{", "}", ")"):
             if p.token.text == "(":
                 return
@@ -350,11 +352,11 @@ class CFile:
             return p.tokens[p.at - 1].text.strip('"')
         if p.token.text == "kfunc" and p.peek().text == "(":
             return self._kfunc()
-        at = p.at
+        start = p.place()
         try:
             return p.expression()
         except Symbol as unknown:
-            p.at = at
+            p.back(start)
             depth, name = 0, unknown.token
             words: list[str] = []
             # ``skel->maps.counts``, ``fds[0]``, ``bpf_map__fd(map)``: what it goes by.
@@ -368,7 +370,7 @@ class CFile:
                 if p.token.kind in ("word", "number"):
                     words.append(text)
                 p.at += 1
-            return Operand(name, self._name_of("_".join(words), p.tokens[at : p.at]))
+            return Operand(name, self._name_of("_".join(words), p.tokens[start[0] : p.at]))
 
     def _name_of(self, words: str, tokens: list[Token]) -> str:
         """Return an identifier that no other expression has."""

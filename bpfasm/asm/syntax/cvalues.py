@@ -187,6 +187,14 @@ class Parser:
         """Return a token further on."""
         return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else self.end
 
+    def place(self) -> tuple[int, int]:
+        """Return where the parser is, to go back to."""
+        return self.at, self.depth
+
+    def back(self, place: tuple[int, int]) -> None:
+        """Go back to a place, out of the brackets that were open where an error ended the reading."""
+        self.at, self.depth = place
+
     def take(self, text: str) -> bool:
         """Take the next token if it is this one."""
         if self.token.text == text and self.token.kind != "string":
@@ -493,7 +501,7 @@ class Parser:
             token = self.token
             if token.kind == "end":
                 self.wrong("the enum is not closed", "write } and ;")
-            start = self.at
+            start = self.place()
             try:
                 if token.kind != "word":
                     self.wrong("the name of a constant belongs here", "write NAME or NAME = 5")
@@ -505,7 +513,8 @@ class Parser:
                 if self.token.text not in (",", "}"):
                     self.wrong("a comma belongs here")
             except BpfasmError as error:
-                value, self.at = error, start
+                value = error
+                self.back(start)
                 self.skip(",")
             if token.kind == "word":
                 self.scope.constants[token.text] = value
@@ -550,12 +559,12 @@ class Parser:
                 self.wrong("the struct is not closed", "write } and ;")
             if self.take(";"):
                 continue
-            start, depth = self.at, self.depth
+            start = self.place()
             try:
                 fields += self._declaration()
             except BpfasmError as error:
                 fields.append(("", Type(0, unknown=error), None))
-                self.at, self.depth = start, depth
+                self.back(start)
                 self.skip(";")
                 if self.token.text in (")", "]"):
                     self.at += 1
