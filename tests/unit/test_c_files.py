@@ -39,6 +39,11 @@ def test_parameters_that_gnu_c_names():
     assert programs(text) == {"prog": [MOVE, EXIT]}
 
 
+@pytest.mark.parametrize("before", ["/* a \\\n b */", "// a \\\n b", "#define A 1 \\\n 2", 'x = "a\\\nb";', "\x00\n"])
+def test_joined_lines_are_counted(before):
+    assert error(f"{before}\nstruct bpf_insn prog[] = {{ NO }};").startswith("f.c:3:28: error:")
+
+
 @pytest.mark.parametrize(
     ("condition", "holds"),
     [
@@ -87,6 +92,9 @@ def test_an_error_that_is_reached_is_refused_with_its_words():
         "static inline odd_t f(struct odd *x, odd_t y, const odd_t z) { odd_t a = { 1 }, b; return (odd_t)(x); }",
         'extern "C" { static const odd_t table[] = { { 1 }, }; }',
         "enum { A B, C = , D };",
+        "enum { A = ), B ], C };",
+        "struct a { int ) x; int ] y; };",
+        "int table[] = { 1 ), 2 ] };",
     ],
 )
 def test_what_is_not_known_ends_no_file(text):

@@ -40,6 +40,9 @@ _KERNEL_ONLY = (
 _ALU = {int(op): op for op in ALU_OPS}
 _JMP = {int(op): op for op in JMP_OPS}
 _SIZES = {int(size): size for size in SIZES}
+#: What the kernel takes, of whoever may load most.
+_MOST_SLOTS = 1_000_000
+
 _KINDS = ("bpf_insn", "sock_filter")
 _FIELDS = ("code", "dst_reg", "src_reg", "off", "imm")
 
@@ -245,7 +248,7 @@ class CFile:
         p.need("=")
         if first != _slots(found):
             p.wrong(f"element {first} is said at slot {_slots(found)}", "write the instructions in their order")
-        if not first <= last < ctokens.MOST_TOKENS:
+        if not first <= last < _MOST_SLOTS:
             p.wrong(f"elements {first} to {last} are none", "write [0 ... 3] =")
         return last - first + 1
 
@@ -352,11 +355,11 @@ class CFile:
             return p.tokens[p.at - 1].text.strip('"')
         if p.token.text == "kfunc" and p.peek().text == "(":
             return self._kfunc()
-        start = p.place()
+        place = p.place()
         try:
             return p.expression()
         except Symbol as unknown:
-            p.back(start)
+            p.back(place)
             depth, name = 0, unknown.token
             words: list[str] = []
             # ``skel->maps.counts``, ``fds[0]``, ``bpf_map__fd(map)``: what it goes by.
@@ -370,7 +373,7 @@ class CFile:
                 if p.token.kind in ("word", "number"):
                     words.append(text)
                 p.at += 1
-            return Operand(name, self._name_of("_".join(words), p.tokens[start[0] : p.at]))
+            return Operand(name, self._name_of("_".join(words), p.tokens[place[0] : p.at]))
 
     def _name_of(self, words: str, tokens: list[Token]) -> str:
         """Return an identifier that no other expression has."""

@@ -55,7 +55,8 @@ def lex(text: str, file: str, *, hashes: bool = False) -> list[list[Token]]:
 
     ``hashes`` makes ``#`` start a comment, as in Python.
     """
-    text = text.replace("\r", "").replace("\\\n", " \x00")
+    # A NUL of the file is a blank, as to gcc; those here stand for joined lines.
+    text = text.replace("\r", "").replace("\x00", " ").replace("\\\n", " \x00")
     lines: list[list[Token]] = [[]]
     at, line, start = 0, 1, 0
     match = _LEXER.match
@@ -78,18 +79,19 @@ def lex(text: str, file: str, *, hashes: bool = False) -> list[list[Token]]:
                 lines[-1].append(Token("sign", "//", line, at - start + 1))
                 end = at + 2
             else:
-                count = piece.count("\n")
+                count = piece.count("\n") + piece.count("\x00")
                 if count:
                     # A comment of several lines is a blank: what follows is still on the first one's line.
-                    line, start = line + count, at + piece.rindex("\n") + 1
+                    line, start = line + count, at + max(piece.rfind("\n"), piece.rfind("\x00")) + 1
         elif kind == "directive":
             if hashes:
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end
             else:
                 lines[-1].append(Token("directive" if not lines[-1] else "sign", "#", line, at - start + 1))
-        elif piece != "\x00":
+        else:
             lines[-1].append(Token(kind, piece, line, at - start + 1))
+            line += piece.count("\x00")
         at = end
     return lines
 

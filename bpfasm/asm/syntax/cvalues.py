@@ -521,13 +521,13 @@ class Parser:
             self.take(",")
 
     def skip(self, *until: str) -> None:
-        """Go on to a sign outside brackets, or to the bracket that closes those around."""
+        """Go on to a sign outside brackets, or to the brace that closes those around; stray brackets are passed."""
         depth = 0
         while self.token.kind != "end":
             text = self.token.text if self.token.kind == "sign" else ""
-            if depth == 0 and (text in until or text in ("}", ")", "]")):
+            if depth == 0 and (text in until or text == "}"):
                 return
-            depth += (text in ("(", "[", "{")) - (text in (")", "]", "}"))
+            depth = max(0, depth + (text in ("(", "[", "{")) - (text in (")", "]", "}")))
             self.at += 1
 
     def number(self) -> int:
@@ -566,8 +566,6 @@ class Parser:
                 fields.append(("", Type(0, unknown=error), None))
                 self.back(start)
                 self.skip(";")
-                if self.token.text in (")", "]"):
-                    self.at += 1
         behind = self._attributes()
         self.depth -= 1
         return laid_out(kind, fields, packed=packed or behind[0], align=max(align, behind[1]), tag=tag)
@@ -725,7 +723,7 @@ class Parser:
         while True:
             token = self.token
             if self.take("["):
-                self.skip()
+                self.skip("]")
                 self.need("]")
                 type = self._within(type, token)
             elif self.take("->"):
