@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _DIGITS = frozenset("0123456789abcdefABCDEF")
+#: Words of the C types of 64 bits.
+_WIDE = frozenset(("uint64_t", "__u64", "u64", "long"))
 _DO = "hex input is 16 digits a slot, with spaces and line ends where you like"
 
 
@@ -51,24 +53,27 @@ def _digits(text: str, file: str) -> bytes:
     """Return the bytes of digits, of an array of them, or of numbers."""
     digits: list[str] = []
     numbers: list[str] = []
+    width = 2  # the digits of a number that has fewer: those of its type
     for number, line in enumerate(text.splitlines(), 1):
         kept = _uncommented(line)
         start, end = kept.find("{"), kept.find("}")
         if start >= 0 and _declares(kept[:start]):
+            width = 16 if not _WIDE.isdisjoint(kept[:start].split()) else 2
             kept = " " * (start + 1) + kept[start + 1 :]
         if end >= 0 and kept[end + 1 :].strip(" ;\t") == "":
             kept = kept[:end]
         piece = ""
         for at, word in _words(kept):
             prefixed = word[:2] in ("0x", "0X") and len(word) > 2
+            word = word.rstrip("uUlL") if prefixed else word  # noqa: PLW2901
             for offset, char in enumerate(word[2:] if prefixed else word):
                 if char not in _DIGITS:
                     column = at + offset + (2 if prefixed else 0)
                     _refuse(file, number, f"column {column} has {char!r}, which is no hex digit", _DO)
-            word = word[2:] if prefixed else word  # noqa: PLW2901
+            word = word[2:].zfill(width) if prefixed else word  # noqa: PLW2901
             if prefixed and len(word) > 2:
                 numbers.append(word)
-            piece += word.zfill(2) if prefixed else word
+            piece += word
         digits.append(piece)
     joined = "".join(digits)
     if len(joined) % 2:
@@ -138,7 +143,7 @@ def _is_array(text: str) -> bool:
         if not _declares(head) or "{" in body:
             return False
         body = body.partition("}")[0]
-    words = body.replace(",", " ").split()
+    words = [word.rstrip("uUlL") for word in body.replace(",", " ").split()]
     return bool(words) and all(word[:2] in ("0x", "0X") and set(word[2:]) <= _DIGITS and word[2:] for word in words)
 
 
