@@ -51,6 +51,7 @@ HEADERS = {
     "socket": "asm-generic/socket.h",
     "tcp": "linux/tcp.h",
     "udp": "linux/udp.h",
+    "version": "linux/version.h",
 }
 
 #: object-like macros that are no constants: a guard, the other name of a member or a struct, a list of members; and

@@ -43,6 +43,7 @@ HEADERS = {
     "socket": "asm-generic/socket.h",
     "tcp": "linux/tcp.h",
     "udp": "linux/udp.h",
+    "version": "linux/version.h",
 }
 
 pytestmark = pytest.mark.oracle

@@ -57,6 +57,8 @@ def test_joined_lines_are_counted(before):
         ("defined(__aarch64__)", False),
         ("defined(__NR_read) && __NR_bpf == 321", True),
         ("defined(__NR_sigreturn)", False),
+        ("LINUX_VERSION_CODE >= KERNEL_VERSION(5, 12, 0)", True),
+        ("LINUX_VERSION_CODE < KERNEL_VERSION(5, 12, 0)", False),
     ],
 )
 def test_what_a_compiler_defines(condition, holds):

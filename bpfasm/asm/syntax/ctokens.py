@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from bpfasm.asm.syntax.cnames import FUNCTIONS
 from bpfasm.errors import DecodeError
 
 TYPE_CHECKING = False
@@ -186,12 +187,11 @@ class Preprocessor:
                 continue
             tokens.append(word)
             at += 1
-        expanded = [
-            Token("number", str(self.predefined(each.text) or 0), each.line, each.column)
-            if each.kind == "word"
-            else each
-            for each in self.expand(tokens)
-        ]
+        expanded = self.expand(tokens)
+        for at, (word, behind) in enumerate(zip(expanded, [*expanded[1:], hash], strict=True)):
+            # What a macro of the headers makes, KERNEL_VERSION(5, 12, 0), is for the evaluation to know.
+            if word.kind == "word" and not (word.text in FUNCTIONS and behind.text == "("):
+                expanded[at] = Token("number", str(self.predefined(word.text) or 0), word.line, word.column)
         if not expanded:
             broken(self.file, hash.line, hash.column, "an #if without a condition", "write #if 1, or #ifdef NAME")
         return self.evaluate(expanded)

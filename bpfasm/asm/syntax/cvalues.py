@@ -140,11 +140,15 @@ class Scope:
         return self.predefined(name) if found is None else found
 
     def predefined(self, name: str) -> int | None:
-        """Return the number of a macro that the compiler has, or unistd.h; None where it is not defined."""
+        """Return the number of a macro that the compiler has, unistd.h or version.h; None where it is not defined."""
         if name.startswith("__NR_"):
             from bpfasm.uapi.unistd_all import all_syscalls
 
             return all_syscalls.get(self.machine, all_syscalls["generic"]).get(name)
+        if name == "LINUX_VERSION_CODE":
+            from bpfasm.uapi import version
+
+            return version.LINUX_VERSION_CODE
         return 1 if name in OF_MACHINE.get(self.machine, ()) else PREDEFINED.get(name)
 
     def struct(self, name: str) -> Type | None:
