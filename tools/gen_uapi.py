@@ -41,25 +41,38 @@ HEADERS = {
     "if_ether": "linux/if_ether.h",
     "if_link": "linux/if_link.h",
     "in_": "linux/in.h",
+    "ip": "linux/ip.h",
+    "ipv6": "linux/ipv6.h",
     "membarrier": "linux/membarrier.h",
     "netfilter": "linux/netfilter.h",
     "perf_event": "linux/perf_event.h",
     "pkt_cls": "linux/pkt_cls.h",
     "seccomp": "linux/seccomp.h",
     "socket": "asm-generic/socket.h",
+    "tcp": "linux/tcp.h",
+    "udp": "linux/udp.h",
+    "version": "linux/version.h",
 }
 
-#: object-like macros that are no constants: a guard, the other name of a member, a list of members; and those of
-#: seccomp.h that are made by a macro of a header that it does not include
+#: object-like macros that are no constants: a guard, the other name of a member or a struct, a list of members; and
+#: those of seccomp.h and tcp.h that are made by a macro of a header that they do not include
 SKIPPED = {
     *("__UAPI_DEF_ETHHDR", "sin_zero", "tc_gen"),
+    *("ipv6_destopt_hdr", "ipv6_hopopt_hdr", "rt0_type", "rt2_type"),
     *(f"SECCOMP_IOCTL_NOTIF_{name}" for name in ("RECV", "SEND", "ID_VALID", "ADDFD", "SET_FLAGS")),
+    *(f"TCP_ACCECN_{name}" for name in ("ACE_FAIL_SEND", "ACE_FAIL_RECV", "OPT_FAIL_SEND", "OPT_FAIL_RECV")),
 }
 
 #: machine as ``os.uname()`` has it -> the directory of its own headers, the macro by which they know it
 MACHINES = {
     "x86_64": ("x86_64-linux-gnu", "__x86_64__"),
     "aarch64": ("aarch64-linux-gnu", "__aarch64__"),
+}
+
+#: machine -> where the numbers of its system calls are: whose headers, which of them
+UNISTD = {
+    **{machine: (machine, "asm/unistd.h") for machine in MACHINES},
+    "generic": ("aarch64", "asm-generic/unistd.h"),
 }
 
 #: system calls that Python's library does not wrap
@@ -338,7 +351,8 @@ def standard(text: str) -> str:
 def modules(headers: Headers) -> dict[Path, str]:
     """Return the text of every module."""
     written = {
-        "unistd": ("Numbers of system calls, by machine.", unistd_body(headers)),
+        "unistd": ("Numbers of the system calls that bpfasm makes, by machine.", unistd_body(headers)),
+        "unistd_all": ("Numbers of all system calls, by machine.", unistd_all_body(headers)),
         "ptrace": ("Registers as a program on a probe has them, by machine.", ptrace_body(headers)),
         "helpers": ("Prototypes of the helper functions, as ``linux/bpf.h`` gives them.", helpers_body(headers)),
     }
@@ -389,15 +403,28 @@ def members_text(layout: Type) -> str:
 
 
 def unistd_body(headers: Headers) -> str:
-    """Write the numbers of system calls, by machine."""
-    places = [(machine, machine, "asm/unistd.h") for machine in MACHINES]
-    places.append(("generic", "aarch64", "asm-generic/unistd.h"))
+    """Write the numbers of a few system calls, by machine: what a program loads as it starts."""
     text = ""
-    for name, machine, header in places:
+    for name, (machine, header) in UNISTD.items():
         ints = headers.parse(machine, header, SYSCALLS).ints
         numbers = ", ".join(f'"{call}": {ints[VALUE_OF + call]}' for call in SYSCALLS)
         text += f'    "{name}": {{{numbers}}},\n'
     return f"syscalls = {{\n{text}}}\n"
+
+
+def unistd_all_body(headers: Headers) -> str:
+    """Write the numbers of all system calls, by machine."""
+    text = ""
+    for name, (machine, header) in UNISTD.items():
+        lines = headers.preprocess(machine, f"#include <{header}>", "-dM").splitlines()
+        # what ends the list is no call, and grows
+        names = sorted({line.split()[1] for line in lines if line.startswith("#define __NR_")} - {"__NR_syscalls"})
+        ints = headers.parse(machine, header, names).ints
+        calls = sorted((ints[VALUE_OF + call].value, call) for call in names)
+        text += (
+            f'    "{name}": {{\n' + "".join(f'        "{call}": {number},\n' for number, call in calls) + "    },\n"
+        )
+    return f"all_syscalls = {{\n{text}}}\n"
 
 
 def ptrace_body(headers: Headers) -> str:

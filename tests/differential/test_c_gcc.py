@@ -1,6 +1,8 @@
 """C as it is read, and as it is printed, against gcc over the kernel's own headers."""
 
+import os
 import random
+import re
 import subprocess
 
 import pytest
@@ -22,6 +24,11 @@ HEAD = """\
 #include <linux/types.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/ptrace.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
 #include "filter.h"
 """
 
@@ -89,6 +96,52 @@ FILES = {
             BPF_LDX_MEM(BPF_W, 1, 6, offsetof(struct __sk_buff, remote_ip6[2])),
             BPF_LDX_MEM(BPF_W, 1, 6, offsetof(struct __sk_buff, cb[4])),
             BPF_LDX_MEM(BPF_W, 1, 6, offsetof(struct xdp_md, data_end)),
+        };""",
+    "bit fields": """
+        struct bits {
+            __u8 a:3, b:6; char c; int d:20, :0; long e:33; short f:9, g:9; __u8 h; unsigned i:1; __u64 j:40, k:30;
+            __u16 end;
+        };
+        struct packed { __u8 a:3; __u32 b:17; __u8 c; __u64 d:33; __u16 end; } __attribute__((packed));
+        struct __attribute__((aligned(16))) wide { char a; __u32 b __attribute__((aligned(8))), c; char *d, e; };
+        struct holder { char a; struct wide b; struct ethhdr c; struct iphdr d; };
+        union mixed { int a:5; char b[7]; short c; };
+        struct bpf_insn prog[] = {
+            BPF_MOV64_IMM(0, offsetof(struct bits, c)), BPF_MOV64_IMM(0, offsetof(struct bits, h)),
+            BPF_MOV64_IMM(0, offsetof(struct bits, end)), BPF_MOV64_IMM(0, sizeof(struct bits)),
+            BPF_MOV64_IMM(0, offsetof(struct packed, c)), BPF_MOV64_IMM(0, offsetof(struct packed, end)),
+            BPF_MOV64_IMM(0, sizeof(struct packed)), BPF_MOV64_IMM(0, sizeof(union mixed)),
+            BPF_MOV64_IMM(0, offsetof(struct wide, b)), BPF_MOV64_IMM(0, offsetof(struct wide, c)),
+            BPF_MOV64_IMM(0, offsetof(struct wide, e)), BPF_MOV64_IMM(0, sizeof(struct wide)),
+            BPF_MOV64_IMM(0, offsetof(struct holder, b.e)), BPF_MOV64_IMM(0, offsetof(struct holder, d.ttl)),
+            BPF_MOV64_IMM(0, sizeof(struct holder)), BPF_MOV64_IMM(0, _Alignof(struct holder)),
+        };""",
+    "headers": """
+        #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ || !defined(__LITTLE_ENDIAN_BITFIELD)
+        #error this is another machine
+        #endif
+        #define LOAD(reg, args...) BPF_MOV64_IMM(reg, ##args)
+        struct bpf_insn prog[] = {
+            BPF_LD_ABS(BPF_B, ETH_HLEN + offsetof(struct iphdr, protocol)),
+            LOAD(0, sizeof(struct iphdr)), LOAD(0, sizeof(struct ipv6hdr)), LOAD(0, sizeof(struct tcphdr)),
+            LOAD(0, offsetof(struct ipv6hdr, daddr)), LOAD(0, offsetof(struct tcphdr, check)),
+            LOAD(0, offsetof(struct udphdr, check)), LOAD(0, TCP_FLAG_SYN), LOAD(0, BPF_CLASS(0xb7)),
+            LOAD(0, BPF_SIZE(BPF_LDX | BPF_DW) + BPF_MODE(BPF_LD | BPF_ABS) + BPF_OP(BPF_JSGT) + BPF_SRC(BPF_X)),
+            [10 ... 12] = BPF_MOV64_REG(BPF_REG_0, BPF_REG_1),
+        };""",
+    "sizes": """
+        struct ev { __u32 a; struct { __u64 b[3]; } in; };
+        typedef struct ev ev_t;
+        static const short table[] = { 1, 2, (3) };
+        static ev_t e, *p, several[5];
+        enum { A = sizeof(several), B };
+        struct bpf_insn first[] = { BPF_LD_IMM64(BPF_REG_1, 5), BPF_EXIT_INSN() };
+        struct bpf_insn prog[] = {
+            BPF_MOV64_IMM(0, sizeof(e)), BPF_MOV64_IMM(0, sizeof e.in.b), BPF_MOV64_IMM(0, sizeof(*p)),
+            BPF_MOV64_IMM(0, sizeof(p->in.b[1])), BPF_MOV64_IMM(0, sizeof(((ev_t *)0)->in)),
+            BPF_MOV64_IMM(0, sizeof(table) / sizeof(table[0])), BPF_MOV64_IMM(0, sizeof(first)),
+            BPF_MOV64_IMM(0, B), BPF_MOV64_IMM(0, sizeof(several[1]) - (int)sizeof(several)),
+            BPF_MOV64_IMM(0, sizeof(&e) + sizeof(p)),
         };""",
     "fields": """
         static const struct bpf_insn prog[3] = {
@@ -158,13 +211,28 @@ def test_names_of_other_headers_have_their_values(gcc, tmp_path):
             lines.append(
                 f'if ((unsigned long long)({known}) != (unsigned long long){value % 2**64}ULL) puts("{name}");'
             )
-    head = ["stdio.h", "stdint.h", "limits.h"]
+    head = ["stdio.h", "stdint.h", "limits.h", "sys/socket.h"]
     includes = "".join(f"#include <{name}>\n" for name in head)
     (tmp_path / "a.c").write_text(f"{includes}int main(void) {{ {' '.join(lines)} return 0; }}\n")
     subprocess.run(["gcc", "-w", "-o", tmp_path / "a", tmp_path / "a.c"], check=True)
     printed = subprocess.run([tmp_path / "a"], check=True, capture_output=True, text=True).stdout
     # C's own are int where these are the bits of 32: -1 and 0xffffffff are one.
     assert printed.split() == []
+
+
+def test_what_a_compiler_defines_has_gccs_values(gcc, tmp_path):
+    """Those of gcc itself, of endian.h and the kernel's headers; none of another machine's."""
+    scope = Scope(os.uname().machine)
+    lines = [f"#include <{name}>" for name in ("endian.h", "asm/byteorder.h", "asm/bitsperlong.h", "sys/syscall.h")]
+    machines = [name for names in cnames.OF_MACHINE.values() for name in names]
+    for name in (*cnames.PREDEFINED, *machines, "__NR_read", "__NR_bpf", "__NR_sigreturn"):
+        value = scope.predefined(name)
+        wrong = f"defined({name})" if value is None else f"!defined({name}) || {name} + 0 != {value}"
+        lines.append(f"#if {wrong}\n#error {name}\n#endif")
+    (tmp_path / "a.c").write_text("\n".join(lines))
+    done = subprocess.run(["gcc", "-E", tmp_path / "a.c"], check=False, capture_output=True, text=True)
+    # these two say which gcc it is
+    assert set(re.findall("#error (.*)", done.stderr)) <= {"__GNUC__", "__STDC_VERSION__"}
 
 
 def test_expressions_have_the_values_that_gcc_gives_them(gcc, tmp_path):

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 
 import pytest
 from samples import samples
@@ -556,18 +557,91 @@ def test_mutated_texts_give_our_errors_with_a_line(syntax, mutations):
     if syntax == "tcpdump":
         source = "4\n40 0 0 12\n21 0 1 2048\n6 0 0 262144\n6 0 0 0\n"
     choose = random.Random(26)
-    texts = source.splitlines(keepends=True)
+    read = 0
     for _ in range(mutations):
-        start = choose.randrange(len(texts))
-        text = mutate("".join(texts[start : start + choose.randrange(1, 12)]), choose)
+        text = mutate(excerpt(source, syntax, choose), choose)
         try:
             found = detect.read(text, "f", syntax)
         except BpfasmError as error:
             assert error.source and error.source[0] == "f", (text, error)
             assert 1 <= error.source[1] <= text.count("\n") + 1, (text, error.source)
+            assert not (syntax == "c" and error.rule == "text-empty" and PROGRAM.search(text)), text
         else:
             assert found.programs or found.classic
+            read += 1
+    assert read > mutations // 20 or syntax != "c"
 
+
+def excerpt(source, syntax, choose):
+    """Return some lines of a listing; of C, what makes them an array too, or a file with all that a file may have."""
+    if syntax == "c" and choose.randrange(2):
+        return choose.choice(C_FILES)
+    lines = source.splitlines(keepends=True)
+    body = lines[1:-1] if syntax == "c" else lines
+    start = choose.randrange(len(body))
+    text = "".join(body[start : start + choose.randrange(1, 12)])
+    return f"{lines[0]}{text}{lines[-1]}" if syntax == "c" else text
+
+
+#: An array with an instruction in it, at the start of a line.
+PROGRAM = re.compile(r"^struct bpf_insn \w+\[\] = \{\s*BPF_EXIT_INSN\(\)", re.M)
+
+C_FILES = (
+    """\
+#include <linux/bpf.h>
+#define KEY_OFF (-4)
+#define R(n) BPF_REG_##n
+#define INSNS(args...) { args }
+#define LOOKUP(map, ...) \\
+	BPF_LD_MAP_FD(BPF_REG_1, map), \\
+	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem), ##__VA_ARGS__
+#if defined(__x86_64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+enum { drop = 1 << 2, LAST, UNKNOWN = sizeof(struct odd), AFTER };
+#elif 1
+#error "another machine"
+#endif
+static const int most = 3, least = -3;
+struct bpf_insn prog[] = {
+	BPF_MOV64_REG(R(6), R(1)), /* ctx */
+	BPF_LD_ABS(BPF_B, ETH_HLEN + offsetof(struct iphdr, protocol)),
+	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, KEY_OFF + most), // key
+	LOOKUP(skel->maps.counts, BPF_MOV64_IMM(BPF_REG_0, LAST | drop)),
+	[6 ... 7] = BPF_MOV64_IMM(BPF_REG_1, 'A' ? sizeof(int) : ~0UL),
+	BPF_EXIT_INSN(),
+};
+struct bpf_insn more[] = INSNS(BPF_MOV64_IMM(R(0), 1), BPF_EXIT_INSN());
+""",
+    """\
+struct event {
+	__u32 pid, tgid:5, flags:3; pthread_t thread; char comm[16];
+	union { struct { short x, y; }; __u64 whole; } in __attribute__((packed)), *p, more[3];
+	int (*call)(int);
+} __attribute__((aligned(16)));
+typedef struct event event_t;
+union both { struct __sk_buff skb; int table[ARRAY_SIZE(names)]; };
+int f(struct event *p, odd_t q) {
+	event_t e; const short table[] = { 1, 2, (3) }; long n = 0, m;
+	static const struct bpf_insn one[3] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1 },
+		{ 0xb7, 1, 0, 0, 'A' },
+		[2] = ((struct bpf_insn) { .code = BPF_JMP | BPF_EXIT }),
+	}, *two = (struct bpf_insn[]) { BPF_MOV64_IMM(0, sizeof(p->pid) + sizeof(table) / sizeof(table[0])) };
+	return load((struct bpf_insn[]) { BPF_LDX_MEM(BPF_W, 1, 2, offsetof(struct __sk_buff, cb[4])) }, sizeof(m));
+}
+""",
+    """\
+static struct bpf_test tests[] = {
+	{ "one", .insns = { BPF_LD_IMM64(BPF_REG_2, ~0ULL), BPF_EXIT_INSN() }, .result = ACCEPT },
+	{ "TAX", .u.insns = { BPF_STMT(BPF_LD | BPF_IMM, 1), BPF_STMT(BPF_RET | BPF_A, 0) }, CLASSIC, { { 2, 10 } } },
+	[7] = { "four", { BPF_PROG_TYPE_XDP, { BPF_MOV64_IMM(BPF_REG_0, BIT(4)), BPF_EXIT_INSN(), }, }, },
+};
+struct sock_filter filter[] = {
+	BPF_JUMP(BPF_JMP+BPF_JEQ+BPF_K, __NR_read, 0, 1),
+	{ .code = BPF_RET, .k = (u_int)-1 },
+	{ 0x15, 0, 1, htonl(0x7f000001) },
+};
+""",
+)
 
 ALPHABET = "rw0123456789abcdefx()[]{}+-*/%&|^=<>!,;:.#\"'\\\n \t_$@~?RBPFskulock\x00\xe9"
 

@@ -15,6 +15,7 @@ from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Mark
 from bpfasm.asm.syntax import ctokens, data, macro, references
+from bpfasm.asm.syntax.clayout import Type, array
 from bpfasm.asm.syntax.ctokens import Token, broken
 from bpfasm.asm.syntax.cvalues import Parser, Scope, Symbol, Value
 from bpfasm.errors import BpfasmError, DecodeError
@@ -40,6 +41,10 @@ _KERNEL_ONLY = (
 _ALU = {int(op): op for op in ALU_OPS}
 _JMP = {int(op): op for op in JMP_OPS}
 _SIZES = {int(size): size for size in SIZES}
+#: What the kernel takes, of whoever may load most.
+_MOST_SLOTS = 1_000_000
+
+_KINDS = ("bpf_insn", "sock_filter")
 _FIELDS = ("code", "dst_reg", "src_reg", "off", "imm")
 
 
@@ -52,23 +57,38 @@ def text(insn: Insn, form: Form | None) -> str:
     return said
 
 
+class Operand(Token):
+    """What has no number: the word it goes by, and an identifier made of the whole expression."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, token: Token, name: str) -> None:
+        super().__init__(token.kind, token.text, token.line, token.column)
+        self.name = name
+
+
 class CFile:
     """A file of C while it is read: its arrays become programs."""
 
-    def __init__(self, file: str, *, notation: bool = False, objects: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, file: str, *, notation: bool = False, objects: Mapping[str, Any] | None = None, machine: str = "x86_64"
+    ) -> None:
         self.file, self.notation, self.objects = file, notation, objects or {}
-        self.scope = Scope()
+        self.scope = Scope(machine)
         self.parser = Parser([], file, self.scope)
         self.found: list[tuple[str, list[Item]]] = []
         self.classic: list[tuple[str, list[SockFilter]]] = []
-        self.functions: frozenset[str] = frozenset()
+        #: Expressions that have no number, by what each is called.
+        self.expressions: dict[str, str] = {}
+        #: What a program is called that has no name of its own: the string before it, or the variable it is in.
+        self.title = ""
 
     def tokens(self, source: str) -> list[Token]:
         """Return the tokens of a file, its macros expanded."""
         lines = ctokens.lex(source, self.file, hashes=self.notation)
         if self.notation:
             return [token for line in lines for token in line]
-        return ctokens.Preprocessor(self.file, self._condition).run(lines)
+        return ctokens.Preprocessor(self.file, self._condition, self.scope.predefined).run(lines)
 
     def _condition(self, tokens: list[Token]) -> int:
         return Parser(tokens, self.file, self.scope).number()
@@ -78,75 +98,100 @@ class CFile:
     def read(self, source: str) -> None:
         """Read a whole file of C."""
         self.parser = p = Parser(self.tokens(source), self.file, self.scope)
-        title = ""
         while p.token.kind != "end":
             token = p.token
             if token.kind == "string":
-                title = token.text.strip('"')
+                self.title = token.text.strip('"')
                 p.at += 1
-            elif token.text == "struct" and p.peek().text in ("bpf_insn", "sock_filter"):
-                self._array()
-            elif token.text in ("struct", "union", "enum") and (p.peek().text == "{" or p.peek(2).text == "{"):
-                p.type_name()
             elif token.text == "typedef":
                 self._typedef()
+            elif p.starts_type():
+                self._declaration()
+            elif token.text == "{" and self._kind_within():
+                self._body(self.title or "insns", self._kind_within())
             elif token.text == "." and p.peek().text == "insns" and p.peek(2).text == "=":
                 p.at += 3
-                self._body(title or "insns", "bpf_insn")
-            elif token.text in ("const", "constexpr") and self._constant():
-                continue
+                self._body(self.title or "insns", self._kind_within() or "bpf_insn")
             else:
+                self.title = "" if token.text == ";" else self.title
                 p.at += 1
+
+    def _kind_within(self) -> str:
+        """Return the struct of the instructions that the brace which is next begins with; none where it does not."""
+        p, ahead = self.parser, 1
+        if p.peek().text == "[" and p.peek(3).text == "]":  # [0] =
+            ahead = 5
+        called = p.peek(ahead).text.lstrip("_") if p.peek(ahead + 1).text == "(" else ""
+        if called in ("BPF_STMT", "BPF_JUMP"):
+            return "sock_filter"
+        return "bpf_insn" if called in _macros() else ""
 
     def _typedef(self) -> None:
+        """Take ``typedef TYPE NAME;``, be the type known or not."""
         p = self.parser
         p.at += 1
-        size, signed, struct = p.type_name()
-        if p.token.kind == "word" and p.peek().text == ";":
-            self.scope.typedefs[p.token.text] = (size, signed, struct)
-            p.at += 1
-
-    def _constant(self) -> bool:
-        """Take ``const int NAME = VALUE;`` where the value is known."""
-        p, start = self.parser, self.parser.at
+        start = p.place()
         try:
-            size, signed, struct = p.type_name()
-            name = p.token
-            p.at += 1
-            if struct is None and name.kind == "word" and p.take("="):
+            name, type = p.declarator(p.specifiers(declares=True))
+        except DecodeError:
+            p.back(start)
+            return
+        if p.take(";"):
+            self.scope.typedefs[name.text] = type
+
+    def _declaration(self) -> None:
+        """Take what a type begins: variables, whose arrays may be programs; what is no declaration is passed over."""
+        p, start = self.parser, self.parser.at
+        base = p.specifiers(declares=True)
+        constant = any(token.text in ("const", "constexpr") for token in p.tokens[start : p.at])
+        while not p.starts_type():  # the parameters of a function
+            behind = p.place()
+            try:
+                name, type = p.declarator(base)
+            except DecodeError:
+                p.back(behind)
+                self._literal(base)
+                return
+            while p.token.text == "__attribute__":
+                p.attribute()
+            self.scope.variables[name.text] = type
+            self.scope.initials.pop(name.text, None)
+            begins = p.take("=")
+            if type.count == 0:
+                self.scope.initials[name.text] = p.at
+            if begins:
+                self._initial(name.text, type, constant)
+            if not p.take(","):
+                return
+
+    def _literal(self, base: Type) -> None:
+        """Take ``(struct bpf_insn[]) {...}``, behind whose type the parser is."""
+        p = self.parser
+        if base.tag in _KINDS and p.token.text == "[":
+            p.pass_over("[", "]")
+            if p.take(")"):
+                self._body(self.title or "insns", base.tag)
+
+    def _initial(self, name: str, type: Type, constant: bool) -> None:
+        """Take what a variable begins with: a program, a constant; else pass over it."""
+        p, start = self.parser, self.parser.place()
+        if type.tag in _KINDS and type.element and not type.element.element:
+            self._body(name, type.tag)
+            return
+        self.title = name
+        if constant and type.members is None and type.element is None:
+            try:
                 value = p.expression()
                 if p.token.text in (";", ","):
-                    self.scope.constants[name.text] = Value(value.value, 8 * size, not signed)
-                    return True
-        except (BpfasmError, Symbol):
-            pass
-        p.at = start
-        return False
-
-    def _array(self) -> None:
-        """Take ``struct bpf_insn NAME[...] = {...}`` and its kin; what is no definition is passed over."""
-        p = self.parser
-        kind = p.peek().text
-        p.at += 2
-        if p.token.text == "{":  # the struct itself
-            p.at -= 2
-            p.type_name()
-            return
-        while p.token.text in ("const", "__attribute__", "*"):
-            if p.token.text == "__attribute__":
-                p.attribute()
-            else:
-                p.at += 1
-        name = p.token
-        if name.kind != "word":
-            return
-        p.at += 1
-        while p.token.text == "[":
-            p.pass_over("[", "]")
-        while p.token.text == "__attribute__":
-            p.attribute()
-        if p.take("=") and p.token.text == "{":
-            self._body(name.text, kind)
+                    self.scope.constants[name] = Value(value.value, 8 * type.known().size, not type.signed)
+                    return
+            except (BpfasmError, Symbol):
+                pass
+            p.back(start)
+        while p.token.kind != "end" and p.token.text not in (",", ";", "{", "}", ")"):
+            if p.token.text == "(":
+                return
+            p.at += 1
 
     def _body(self, name: str, kind: str) -> None:
         p = self.parser
@@ -156,9 +201,15 @@ class CFile:
             return
         p.at += 1
         if kind == "sock_filter":
-            self.classic.append((name, self._classic_items()))
+            insns = self._classic_items()
+            self.classic.append((name, insns))
+            slots = len(insns)
         else:
-            self.found.append((name, self.items("}")))
+            items = self.items("}")
+            self.found.append((name, items))
+            slots = _slots(items)
+        self.scope.variables[name] = array(Type(8, align=4), slots)
+        self.scope.initials.pop(name, None)
 
     # What is in them
 
@@ -173,15 +224,10 @@ class CFile:
                 break
             if p.take(",") or (self.notation and p.token.text in ("[", "]") and p.take(p.token.text)):
                 continue
-            at = None
-            if p.token.text == "[":
-                p.at += 1
-                at = p.number()
-                p.need("]")
-                p.need("=")
+            many = self._element(found) if p.token.text == "[" else 1
             item = self.item()
-            if at is not None and at != _slots(found):
-                p.wrong(f"element {at} is said at slot {_slots(found)}", "write the instructions in their order")
+            if many > 1 and isinstance(item, Insn) and item.width == 1:
+                found += [item] * (many - 1)
             if isinstance(item, Insn) and _second_half(found, item):
                 first = found.pop()
                 assert isinstance(first, Insn)
@@ -192,6 +238,20 @@ class CFile:
         if closing:
             p.at += 1
         return found
+
+    def _element(self, found: list[Item]) -> int:
+        """Take ``[3] =`` or ``[3 ... 5] =``, which have to be in their order; return how many elements it is."""
+        p = self.parser
+        p.at += 1
+        first = p.number()
+        last = p.number() if p.take("...") else first
+        p.need("]")
+        p.need("=")
+        if first != _slots(found):
+            p.wrong(f"element {first} is said at slot {_slots(found)}", "write the instructions in their order")
+        if not first <= last < _MOST_SLOTS:
+            p.wrong(f"elements {first} to {last} are none", "write [0 ... 3] =")
+        return last - first + 1
 
     def item(self) -> Item:
         """Return the instruction that is next: a macro call, or a struct."""
@@ -300,12 +360,13 @@ class CFile:
             return self._kfunc()
         if p.token.text in references.CALLED and p.peek().text == "(":
             return references.called(p)
-        at = p.at
+        place = p.place()
         try:
             return p.expression()
         except Symbol as unknown:
-            p.at = at
+            p.back(place)
             depth, name = 0, unknown.token
+            words: list[str] = []
             # ``skel->maps.counts``, ``fds[0]``, ``bpf_map__fd(map)``: what it goes by.
             while p.token.kind != "end":
                 text = p.token.text
@@ -314,8 +375,18 @@ class CFile:
                 depth += (text in "([{") - (text in ")]}") if p.token.kind == "sign" else 0
                 if p.token.kind == "word" and depth == 0:
                     name = p.token
+                if p.token.kind in ("word", "number"):
+                    words.append(text)
                 p.at += 1
-            return name
+            return Operand(name, self._name_of("_".join(words), p.tokens[place[0] : p.at]))
+
+    def _name_of(self, words: str, tokens: list[Token]) -> str:
+        """Return an identifier that no other expression has."""
+        whole = " ".join(token.text for token in tokens)
+        name, number = words, 2
+        while self.expressions.setdefault(name, whole) != whole:
+            name, number = f"{words}_{number}", number + 1
+        return name
 
     def _kfunc(self) -> Kfunc:
         p = self.parser
@@ -334,6 +405,7 @@ class CFile:
         name = operand.text if isinstance(operand, Token) else str(operand)
         if name in self.objects:
             return self.objects[name]
+        name = operand.name if isinstance(operand, Operand) else name
         return MapSpec.as_is(name=name, type=bpf.BPF_MAP_TYPE_UNSPEC, key=0, value=0, max_entries=0)
 
     def _call(self, token: Token, function: Callable[..., Any]) -> Insn:
@@ -475,19 +547,22 @@ def _second_half(found: list[Item], item: Insn) -> bool:
     return isinstance(first, Insn) and first.code == LD_IMM64 and first.width == 1
 
 
+_known_macros: dict[str, Callable[..., Any]] = {}
+
+
 def _macros() -> dict[str, Callable[..., Any]]:
-    from bpfasm.asm import macros
+    """Return the macros of instructions by name, those of the notation."""
+    if not _known_macros:
+        from bpfasm.asm import macros
 
-    return {
-        name: getattr(macros, name)
-        for name in macros.__all__
-        if name not in ("BPF_CLASS", "BPF_SIZE", "BPF_MODE", "BPF_OP", "BPF_SRC", "BPF_LDST_BYTES")
-    }
+        of_numbers = ("BPF_CLASS", "BPF_SIZE", "BPF_MODE", "BPF_OP", "BPF_SRC", "BPF_LDST_BYTES")
+        _known_macros.update((name, getattr(macros, name)) for name in macros.__all__ if name not in of_numbers)
+    return _known_macros
 
 
-def read(source: str, file: str, objects: Mapping[str, Any] | None = None) -> CFile:
+def read(source: str, file: str, objects: Mapping[str, Any] | None = None, machine: str = "x86_64") -> CFile:
     """Return a file of C that has been read: ``programs`` and ``classic``. Raises DecodeError, OperandError."""
-    found = CFile(file, objects=objects)
+    found = CFile(file, objects=objects, machine=machine)
     try:
         found.read(source)
     except RecursionError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from bpfasm.asm.syntax.cnames import FUNCTIONS
 from bpfasm.errors import DecodeError
 
 TYPE_CHECKING = False
@@ -55,7 +56,8 @@ def lex(text: str, file: str, *, hashes: bool = False) -> list[list[Token]]:
 
     ``hashes`` makes ``#`` start a comment, as in Python.
     """
-    text = text.replace("\r", "").replace("\\\n", " \x00")
+    # A NUL of the file is a blank, as to gcc; those here stand for joined lines.
+    text = text.replace("\r", "").replace("\x00", " ").replace("\\\n", " \x00")
     lines: list[list[Token]] = [[]]
     at, line, start = 0, 1, 0
     match = _LEXER.match
@@ -78,18 +80,19 @@ def lex(text: str, file: str, *, hashes: bool = False) -> list[list[Token]]:
                 lines[-1].append(Token("sign", "//", line, at - start + 1))
                 end = at + 2
             else:
-                count = piece.count("\n")
+                count = piece.count("\n") + piece.count("\x00")
                 if count:
                     # A comment of several lines is a blank: what follows is still on the first one's line.
-                    line, start = line + count, at + piece.rindex("\n") + 1
+                    line, start = line + count, at + max(piece.rfind("\n"), piece.rfind("\x00")) + 1
         elif kind == "directive":
             if hashes:
                 end = text.find("\n", at)
                 end = len(text) if end < 0 else end
             else:
                 lines[-1].append(Token("directive" if not lines[-1] else "sign", "#", line, at - start + 1))
-        elif piece != "\x00":
+        else:
             lines[-1].append(Token(kind, piece, line, at - start + 1))
+            line += piece.count("\x00")
         at = end
     return lines
 
@@ -100,10 +103,18 @@ def broken(file: str, line: int, column: int, what: str, do: str, rule: str = "c
 
 
 class Preprocessor:
-    """Expands a file's macros; ``evaluate`` gives the value of the condition of an ``#if``."""
+    """Expands a file's macros; ``evaluate`` gives the value of the condition of an ``#if``.
 
-    def __init__(self, file: str, evaluate: Callable[[list[Token]], int]) -> None:
-        self.file, self.evaluate = file, evaluate
+    ``predefined`` gives the numbers of the macros that no file has to define, or None.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        evaluate: Callable[[list[Token]], int],
+        predefined: Callable[[str], int | None] = lambda name: None,
+    ) -> None:
+        self.file, self.evaluate, self.predefined = file, evaluate, predefined
         self.macros: dict[str, Macro] = {}
         self.made = self.expansions = 0
 
@@ -134,7 +145,7 @@ class Preprocessor:
             if name == "if":
                 taken = bool(self.condition(rest, hash))
             else:
-                taken = (bool(rest) and rest[0].text in self.macros) == (name == "ifdef")
+                taken = (bool(rest) and self.defined(rest[0].text)) == (name == "ifdef")
             open_ifs.append([taken, taken])
         elif name in ("elif", "else", "endif"):
             if not open_ifs:
@@ -150,6 +161,15 @@ class Preprocessor:
             self._define(hash, rest)
         elif live and name == "undef" and rest:
             self.macros.pop(rest[0].text, None)
+        elif live and name == "error":
+            said = " ".join(word.text for word in rest)
+            broken(
+                self.file, hash.line, hash.column, f"#error {said}".strip(), "a #define or an #if before it decides"
+            )
+
+    def defined(self, name: str) -> bool:
+        """Tell whether a macro has been defined."""
+        return name in self.macros or self.predefined(name) is not None
 
     def condition(self, words: list[Token], hash: Token) -> int:
         """Return the value of an ``#if``'s condition; a name that is not defined is 0 there."""
@@ -163,14 +183,15 @@ class Preprocessor:
                 at += bracket
                 name = words[at].text if at < len(words) else ""
                 at += 1 + bracket
-                tokens.append(Token("number", str(int(name in self.macros)), word.line, word.column))
+                tokens.append(Token("number", str(int(self.defined(name))), word.line, word.column))
                 continue
             tokens.append(word)
             at += 1
-        expanded = [
-            Token("number", "0", each.line, each.column) if each.kind == "word" else each
-            for each in self.expand(tokens)
-        ]
+        expanded = self.expand(tokens)
+        for at, (word, behind) in enumerate(zip(expanded, [*expanded[1:], hash], strict=True)):
+            # What a macro of the headers makes, KERNEL_VERSION(5, 12, 0), is for the evaluation to know.
+            if word.kind == "word" and not (word.text in FUNCTIONS and behind.text == "("):
+                expanded[at] = Token("number", str(self.predefined(word.text) or 0), word.line, word.column)
         if not expanded:
             broken(self.file, hash.line, hash.column, "an #if without a condition", "write #if 1, or #ifdef NAME")
         return self.evaluate(expanded)
@@ -188,7 +209,9 @@ class Preprocessor:
             while at < len(body) and body[at].text != ")":
                 if body[at].text == "...":
                     variadic = True
-                    parameters.append("__VA_ARGS__")
+                    # GNU C has a name before it, and then no comma: ``args...``.
+                    if at == 1 or body[at - 1].text == ",":
+                        parameters.append("__VA_ARGS__")
                 elif body[at].kind == "word":
                     parameters.append(body[at].text)
                 at += 1
@@ -277,7 +300,8 @@ class Preprocessor:
                 following = macro.body[at + 1]
                 right = given.get(following.text, [following])
                 left = body.pop()
-                if left.text == "," and not right:
+                if left.text == "," and following.text in given:  # GNU C: no comma where nothing follows
+                    body += [left, *right] if right else []
                     at += 2
                     continue
                 glued = left.text + (right[0].text if right else "")

@@ -23,6 +23,8 @@ _STRINGS = re.compile(rf"(?:[^\"'{{}}()]*=)?\s*(?:\(\s*)?(?:{_LITERAL.pattern}\s
 _BARE = re.compile(r"\s*(?:\\x[0-9a-fA-F]{2}\s*)+")
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|([0-7]{1,3})|(.))|([^\\])", re.S)
 _ESCAPED = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11, "\\": 92, '"': 34, "'": 39}
+#: Words of the C types of 64 bits.
+_WIDE = frozenset(("uint64_t", "__u64", "u64", "long"))
 _DO = "hex input is 16 digits a slot, with spaces and line ends where you like"
 
 
@@ -62,26 +64,29 @@ def _digits(text: str, file: str) -> bytes:
     digits: list[str] = []
     numbers: list[str] = []
     closed = False
+    width = 2  # the digits of a number that has fewer: those of its type
     for number, line in enumerate(text.splitlines(), 1):
         kept = _uncommented(line)
         if closed and "{" not in kept and _declares(kept):
             continue  # xxd -i has the length there
         start, end = kept.find("{"), kept.find("}")
         if start >= 0 and _declares(kept[:start]):
+            width = 16 if not _WIDE.isdisjoint(kept[:start].split()) else 2
             kept = " " * (start + 1) + kept[start + 1 :]
         if end >= 0 and kept[end + 1 :].strip(" ;\t") == "":
             kept, closed = kept[:end], True
         piece = ""
         for at, word in _words(kept):
             prefixed = word[:2] in ("0x", "0X") and len(word) > 2
+            word = word.rstrip("uUlL") if prefixed else word  # noqa: PLW2901
             for offset, char in enumerate(word[2:] if prefixed else word):
                 if char not in _DIGITS:
                     column = at + offset + (2 if prefixed else 0)
                     _refuse(file, number, f"column {column} has {char!r}, which is no hex digit", _DO)
-            word = word[2:] if prefixed else word  # noqa: PLW2901
+            word = word[2:].zfill(width) if prefixed else word  # noqa: PLW2901
             if prefixed and len(word) > 2:
                 numbers.append(word)
-            piece += word.zfill(2) if prefixed else word
+            piece += word
         digits.append(piece)
     joined = "".join(digits)
     if len(joined) % 2:
@@ -153,7 +158,7 @@ def _is_array(text: str) -> bool:
         if not _declares(head) or "{" in body:
             return False
         body = body.partition("}")[0]
-    words = body.replace(",", " ").split()
+    words = [word.rstrip("uUlL") for word in body.replace(",", " ").split()]
     return bool(words) and all(word[:2] in ("0x", "0X") and set(word[2:]) <= _DIGITS and word[2:] for word in words)
 
 
