@@ -437,6 +437,7 @@ def test_an_arena_is_memory_of_both():
             with pytest.raises(MapError) as caught:
                 call()
             assert caught.value.do == "an arena is memory: m.memory()"
+            del caught  # it holds this frame, and that the memory
 
 
 def test_an_arena_at_an_address():
@@ -459,6 +460,7 @@ def test_an_arena_stays_at_its_first_address():
         assert caught.value.what == (
             "arena was not mapped: it has been before, and an arena keeps its first address for good"
         )
+        del caught  # it holds this frame, and that the maps
 
 
 # Jumps by number

@@ -76,6 +76,16 @@ def test_the_table_of_what_there_is(support):
 
 def test_every_file_of_live_tests_of_the_kernel_layer_is_in_it(support):
     named = {path for row in support.rows() for path in row["tests"]}
-    others = {"chowncount", "execs", "kprobes", "lessons", "meaning", "programs_page", "raw_tracepoints", "registers"}
+    others = {
+        "chowncount",
+        "execs",
+        "kprobes",
+        "lessons",
+        "meaning",
+        "pages",
+        "programs_page",
+        "raw_tracepoints",
+        "registers",
+    }
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/live").glob("test_*.py")}
     assert files - named <= {f"tests/live/test_{name}.py" for name in others}
