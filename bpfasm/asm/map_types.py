@@ -228,6 +228,9 @@ _made: dict[int, MapType] = {}
 #: Their max_entries are bytes.
 RINGS = (bpf.BPF_MAP_TYPE_RINGBUF, bpf.BPF_MAP_TYPE_USER_RINGBUF)
 
+#: What events go through.
+EVENTS = (*RINGS, bpf.BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+
 
 def type_of(number: int) -> MapType:
     """Return the row of a type, or for a type that is not in the table one that allows everything."""

@@ -5,7 +5,7 @@ One constructor for each type that a user can create; ``bpfasm.asm.map_types`` h
 
 from __future__ import annotations
 
-from bpfasm.asm.map_types import RINGS, type_of
+from bpfasm.asm.map_types import EVENTS, RINGS, type_of
 from bpfasm.asm.symbols import Symbol
 from bpfasm.asm.types import size_of_type, u32
 from bpfasm.errors import LinkError, RecordError
@@ -80,6 +80,9 @@ class MapSpec(Symbol):
             or (ring and (entries % _PAGE or entries & (entries - 1)))
             or (self.inner is None) == (self.type in _OF_MAPS)
             or not self.has_prefixes
+            or (self.record is not None and self.type not in EVENTS)
+            or not hasattr(self.initial, "__iter__")
+            or (row.keys == "none" and isinstance(self.initial, dict) and self.initial)
         ):
             from bpfasm.asm.maps_refused import refused
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfasm.asm.map_types import RINGS
+from bpfasm.asm.map_types import EVENTS, RINGS
 from bpfasm.errors import IterationAborted, MapError
 from bpfasm.isa.where import outside
 from bpfasm.uapi import bpf
@@ -50,6 +50,21 @@ def refused(spec: MapSpec) -> MapError:
         )
     if spec.type in RINGS or spec.max_entries not in row.entries:
         return _entries(spec)
+    if spec.record is not None and spec.type not in EVENTS:
+        return MapError(
+            f"{spec.name} has record=, which is for events, and is {_one(row)}",
+            "a Record may be its key or its value: value=MyRecord",
+            source=outside(),
+            rule="map-record",
+        )
+    if not hasattr(spec.initial, "__iter__") or (row.keys == "none" and isinstance(spec.initial, dict)):
+        kind = "a list of values" if row.keys == "none" else "a dict, or a list where keys are 0, 1, 2 ..."
+        return MapError(
+            f"{spec.name} has initial={spec.initial!r:.40}, which is {_one_of(spec.initial)}",
+            f"what {_one(row)} holds at first is {kind}",
+            source=outside(),
+            rule="map-initial",
+        )
     if spec.inner is None:
         what, do = "does not say what the maps in it look like", "give it inner=, a declaration of such a map"
     else:

@@ -75,6 +75,12 @@ def test_flags_that_come_by_themselves():
     assert declare("HashMap", flags=BPF_F_ZERO_SEED).flags == BPF_F_ZERO_SEED
 
 
+class Told(Record):
+    """An event."""
+
+    pid = u32("tgid")
+
+
 @pytest.mark.parametrize(
     ("name", "more", "rule", "what", "do"),
     [
@@ -114,6 +120,12 @@ def test_flags_that_come_by_themselves():
          "give it an int: max_entries=10000"),
         ("RingBuf", {"max_entries": "4096"}, "map-entries", "name has max_entries='4096', which is a str",
          "give it an int as max_entries"),
+        ("HashMap", {"record": Told}, "map-record", "name has record=, which is for events, and is a HashMap",
+         "a Record may be its key or its value: value=MyRecord"),
+        ("HashMap", {"initial": 5}, "map-initial", "name has initial=5, which is an int",
+         "what a HashMap holds at first is a dict, or a list where keys are 0, 1, 2 ..."),
+        ("Queue", {"initial": {0: 7}}, "map-initial", "name has initial={0: 7}, which is a dict",
+         "what a Queue holds at first is a list of values"),
         ("HashMap", {"max_entries": None}, "map-entries", "name has max_entries=None, which is None", None),
         ("BloomFilter", {"hashes": 16}, "map-extra", "name has map_extra=0x10, and BloomFilter takes 0 to 15", None),
         ("HashMap", {"map_extra": 1}, "map-extra", "name has map_extra=0x1, and HashMap takes 0", "leave it out"),
