@@ -16,7 +16,7 @@ struct pair {
 from __future__ import annotations
 
 from bpfasm.btf.read import MOST_DEEP
-from bpfasm.btf.text import c_name
+from bpfasm.btf.text import ENUMS, WITH_BODY, c_name, enum_lines
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as uapi
 
@@ -26,16 +26,9 @@ if TYPE_CHECKING:
 
     from bpfasm.btf.read import Btf, BtfType
 
-_WORDS = {
-    uapi.BTF_KIND_STRUCT: "struct",
-    uapi.BTF_KIND_UNION: "union",
-    uapi.BTF_KIND_ENUM: "enum",
-    uapi.BTF_KIND_ENUM64: "enum",
-}
 #: Types within types can be far more than there are bytes.
 _MOST_LINES = 1 << 16
 _COMPOSITE = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
-_ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
 
 
 class _Types(dict[int, "BtfType"]):
@@ -64,7 +57,7 @@ def ordered_lines(btf: Btf) -> Iterator[str]:
         type = types[id]
         if type.kind == uapi.BTF_KIND_TYPEDEF:
             yield from ("", *_declared(types, type.type, type.name, "typedef ", 0))
-        elif type.kind in _WORDS and (type.name or (type.kind in _ENUMS and id not in within)):
+        elif type.kind in WITH_BODY and (type.name or (type.kind in ENUMS and id not in within)):
             yield from ("", *_body(types, type, 0), "};")
 
 
@@ -128,7 +121,7 @@ def _declared(types: _Types, id: int, name: str, before: str, depth: int) -> lis
     inner = _unnamed(types, id)
     if inner is None or depth > MOST_DEEP:
         return [f"{text};"]
-    head, _, tail = text.partition(f"{_WORDS[inner.kind]} {{...}}")
+    head, _, tail = text.partition(f"{WITH_BODY[inner.kind]} {{...}}")
     lines = _body(types, inner, depth)
     indent = "\t" * depth
     return [f"{indent}{head}{lines[0].lstrip()}", *lines[1:], f"{indent}}}{tail};"]
@@ -138,7 +131,7 @@ def _unnamed(types: _Types, id: int) -> BtfType | None:
     """Return the struct, union or enum without a name that a declaration is of."""
     for _ in range(MOST_DEEP):
         type = types[id]
-        if type.kind in _WORDS:
+        if type.kind in WITH_BODY:
             return None if type.name else type
         if type.kind == uapi.BTF_KIND_TYPEDEF or not type.type:
             return None
@@ -151,9 +144,9 @@ def _body(types: _Types, type: BtfType, depth: int) -> list[str]:
     if depth > MOST_DEEP:
         raise DecodeError(f"type {type.id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
     indent = "\t" * depth
-    lines = [f"{indent}{_WORDS[type.kind]} {type.name} {{".replace("  ", " ")]
-    if type.kind in _ENUMS:
-        return [*lines, *(f"{indent}\t{each.name} = {each.value}," for each in type.members)]
+    if type.kind in ENUMS:
+        return enum_lines(type, indent)
+    lines = [f"{indent}{WITH_BODY[type.kind]} {type.name} {{".replace("  ", " ")]
     for member in type.members:
         declared = _declared(types, member.type, member.name, "", depth + 1)
         if member.bits:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from bpfasm.btf.read import Btf, BtfType, Member
 
 _COMPOSITE = {uapi.BTF_KIND_STRUCT: "struct", uapi.BTF_KIND_UNION: "union"}
-_ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
+ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
+#: The words of C for what has a body in braces.
+WITH_BODY = {**_COMPOSITE, **dict.fromkeys(ENUMS, "enum")}
 _QUALIFIERS = {
     uapi.BTF_KIND_CONST: "const",
     uapi.BTF_KIND_VOLATILE: "volatile",
@@ -98,7 +100,7 @@ def c_lines(btf: Btf, id: int) -> list[str]:
     """
     type = btf.type(id)
     lines: list[str] = []
-    if type.kind in _COMPOSITE or type.kind in _ENUMS:
+    if type.kind in WITH_BODY:
         lines = _whole(btf, type, "")
     elif type.kind == uapi.BTF_KIND_TYPEDEF:
         inner, suffix = _unnamed(btf, type.type, type.name)
@@ -122,10 +124,8 @@ def c_lines(btf: Btf, id: int) -> list[str]:
 def _whole(btf: Btf, type: BtfType, tail: str) -> list[str]:
     """Return the lines of a struct, union or enum; ``tail`` is what stands behind its closing brace."""
     lines: list[str] = []
-    if type.kind in _ENUMS:
-        lines = [f"enum {type.name} {{".replace("  ", " ")]
-        lines += [f"\t{each.name} = {each.value}," for each in type.members]
-        lines.append(f"}}{tail}")
+    if type.kind in ENUMS:
+        lines = [*enum_lines(type), f"}}{tail}"]
     else:
         for line in _body(btf, type, 0, 0, tail):
             lines.append(line)
@@ -133,6 +133,12 @@ def _whole(btf: Btf, type: BtfType, tail: str) -> list[str]:
                 raise DecodeError(f"type {type.id} is nested too deep", "the BTF may be broken", rule="btf")
     lines[-1] = f"{lines[-1]}; /* {_count(type.size, 'byte')} */"
     return lines
+
+
+def enum_lines(type: BtfType, indent: str = "") -> list[str]:
+    """Return the lines of an enum without the last, its closing brace."""
+    head = f"{indent}enum {type.name} {{" if type.name else f"{indent}enum {{"
+    return [head, *(f"{indent}\t{each.name} = {each.value}," for each in type.members)]
 
 
 def _count(number: int, what: str) -> str:
@@ -162,7 +168,7 @@ def _unnamed(btf: Btf, id: int, name: str) -> tuple[BtfType | None, str]:
     """Return the struct or enum without a name that something is, or is an array of; and its own declarator."""
     for _ in range(MOST_DEEP):
         type = btf.type(id)
-        if type.kind in _COMPOSITE or type.kind in _ENUMS:
+        if type.kind in WITH_BODY:
             return (None if type.name else type), name
         if type.kind == uapi.BTF_KIND_ARRAY:
             name = f"{name}[{type.detail}]"
