@@ -23,6 +23,9 @@ S32_MIN, S32_MAX = -(1 << 31), (1 << 31) - 1
 U32_MAX = (1 << 32) - 1
 S64_MIN, U64_MAX = -(1 << 63), (1 << 64) - 1
 
+#: More slots than these are refused before the verifier looks (include/linux/bpf.h BPF_COMPLEXITY_LIMIT_INSNS).
+MOST_SLOTS = 1_000_000
+
 _KIND_NAMES = {
     Reg: "a register",
     AluOp: "an arithmetic operation",
@@ -239,7 +242,7 @@ def jump32(imm: Any) -> Any:
         return number
     Call().refuse(
         f"a distance of {number} slots does not fit 32 bits",
-        "the kernel takes programs of up to 1000000 slots",
+        f"the kernel takes programs of up to {MOST_SLOTS} slots",
         "jump-range",
     )
 

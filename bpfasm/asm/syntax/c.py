@@ -9,6 +9,7 @@ what is printed compiles.
 from __future__ import annotations
 
 from bpfasm.asm import symbols as operands
+from bpfasm.asm.checks import MOST_SLOTS
 from bpfasm.asm.classic import SockFilter
 from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
@@ -41,9 +42,6 @@ _KERNEL_ONLY = (
 _ALU = {int(op): op for op in ALU_OPS}
 _JMP = {int(op): op for op in JMP_OPS}
 _SIZES = {int(size): size for size in SIZES}
-#: What the kernel takes, of whoever may load most.
-_MOST_SLOTS = 1_000_000
-
 _KINDS = ("bpf_insn", "sock_filter")
 _FIELDS = ("code", "dst_reg", "src_reg", "off", "imm")
 
@@ -249,7 +247,7 @@ class CFile:
         p.need("=")
         if first != _slots(found):
             p.wrong(f"element {first} is said at slot {_slots(found)}", "write the instructions in their order")
-        if not first <= last < _MOST_SLOTS:
+        if not first <= last < MOST_SLOTS:
             p.wrong(f"elements {first} to {last} are none", "write [0 ... 3] =")
         return last - first + 1
 

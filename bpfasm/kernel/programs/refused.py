@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from errno import E2BIG, EAGAIN, EBADF, EINVAL, ENOMEM, EOPNOTSUPP, EPERM
 
+from bpfasm.asm.checks import MOST_SLOTS
 from bpfasm.asm.linker import link
 from bpfasm.asm.prog_types import TYPES, smallest
 from bpfasm.errors import BpfasmError, FeatureMissing, KernelError, VerifierError
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from bpfasm.errors import Source
     from bpfasm.kernel.programs.verdict import Verdict
 
-#: More slots than these are refused before the verifier looks (BPF_COMPLEXITY_LIMIT_INSNS, BPF_MAXINSNS).
-MOST_SLOTS = 1_000_000
+#: What MOST_SLOTS is to who may load little (include/uapi/linux/bpf_common.h BPF_MAXINSNS).
 MOST_SLOTS_UNPRIVILEGED = 4096
 
 #: What a kernel says that sees fewer functions than the types of the program have: one whose address is loaded, and
