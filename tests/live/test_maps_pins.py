@@ -144,7 +144,7 @@ def test_a_load_that_is_killed_leaves_no_pin_of_a_map_that_is_not_filled(bpffs, 
     code = """
         import os, signal, sys
         from bpfasm.asm import *
-        from bpfasm.kernel import load, load as _
+        from bpfasm.kernel import load
         module = sys.modules["bpfasm.kernel.load"]
         one = Program("one", BPF_PROG_TYPE_SOCKET_FILTER, [BPF_MOV64_IMM(R0, 1), BPF_EXIT_INSN()])
         progs = ProgArray("progs", max_entries=1, initial=[one], pinned=sys.argv[1])
