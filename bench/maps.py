@@ -236,7 +236,7 @@ def _beside(name: str, times: dict[str, list[float]], what: dict[str, tuple[int,
     if peer not in times:
         return ""
     each, other = (median(times[row]) / what[row][0] for row in (name, peer))
-    return f"   {other / each:5.2f} times in {peer}"
+    return f"   {peer} takes {other / each:.2f} times as long"
 
 
 if __name__ == "__main__":
