@@ -1,6 +1,6 @@
 """``write_object()``: programs, their maps and variables to an object file, as clang would have written it.
 
-libbpf, bpftool and cilium/ebpf load it, on another kernel than the one it was made on: what depends on a kernel is a
+libbpf and bpftool load it, on another kernel than the one it was made on: what depends on a kernel is a
 relocation or a CO-RE record, which they resolve. It is made from programs that are not linked.
 
 >>> from bpfasm.asm import *
