@@ -308,6 +308,13 @@ def test_a_number_that_does_not_fit(loaded, repeat):
     assert caught.value.rule == "value-range"
 
 
+@pytest.mark.parametrize("room", [-100, 1 << 40, "4096"])
+def test_a_room_that_no_packet_needs(loaded, room):
+    program = loaded([BPF_MOV64_IMM(R0, XDP_PASS), EXIT])
+    with pytest.raises(RecordError, match="^room is .*can become 0 to 4194304 bytes longer"):
+        program.test_run(PACKET, room=room)
+
+
 def test_a_device_that_is_not_there(loaded):
     program = loaded([BPF_MOV64_IMM(R0, 0), EXIT], BPF_PROG_TYPE_SCHED_CLS)
     ctx = bytearray(192)

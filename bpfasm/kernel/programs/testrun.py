@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.prog_types import TYPES
+from bpfasm.errors import RecordError
 from bpfasm.kernel.programs.program import TestRun
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
@@ -21,6 +22,9 @@ _CTX_ROOM = 512
 #: before 5.18 do not look at the flag, and refuse this.
 _BATCH = 64
 
+#: More than the fragments of any packet hold (MAX_SKB_FRAGS of 64 KiB).
+_MOST_ROOM = 4 << 20
+
 
 def test_run(
     program: KernelProgram,
@@ -35,6 +39,9 @@ def test_run(
     room: int,
 ) -> TestRun:
     """Run a program; see ``KernelProgram.test_run``. Raises KernelError."""
+    if room.__class__ is not int or not 0 <= room <= _MOST_ROOM:
+        what = f"room is {room!r}, and a packet can become 0 to {_MOST_ROOM} bytes longer"
+        raise RecordError(what, "leave it out: 4096 is enough for any header")
     row = TYPES.get(program.type)
     takes = row.run or () if row else ()
     fields: dict[str, Any] = {"prog_fd": program.fd, "repeat": repeat if repeat != 1 else 0}
