@@ -223,15 +223,16 @@ class _Reader:
             found.append((-align, size, entry.name, entry.type, kind))
         if not found:
             return
-        rows, end = [], 0
-        for minus, size, name, type, _ in sorted(found):
+        rows, known, end = [], {}, 0
+        for minus, size, name, type, kind in sorted(found):
             end = -(-end // -minus) * -minus
             rows.append((name, type, end))
+            # By the place: of two with one name, which only a broken object has, one is given another.
+            known[end] = kind, weak.get(name, False)
             self.kconfig_places[name] = end
             end += size
         places = variables(self.btf, rows, end, const=True)
-        known = {name: (kind, weak.get(name, False)) for *_, name, _, kind in found}
-        options = tuple((Config(each.name, each.type, None, True, *known[each.name]), at) for each, at in places)
+        options = tuple((Config(each.name, each.type, None, True, *known[at]), at) for each, at in places)
         image = Image(KCONFIG, options, b"", end)
         self.kconfig = image_map(self.prefix, image, const=True, types=None)
 

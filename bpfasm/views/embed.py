@@ -62,9 +62,8 @@ class _Module:
     ) -> None:
         self.data, self.name, self.initial = data, name, initial
         self.object: Object = read_object(data, f"{name}.o")
-        self.title = "".join(part.capitalize() for part in _identifier(name).split("_")) or "Object"
+        self.title = _capitalized(name, "Object")
         self.title += "Object" if self.title in _TAKEN or iskeyword(self.title) else ""
-        self.title = self.title if self.title.isidentifier() else f"Object{self.title}"
         self.shown = _shown(f"{name}.o")
         elf = Elf(data)
         section = elf.section(".BTF")
@@ -241,7 +240,7 @@ class _Module:
         assert btf is not None
         resolved = btf.resolve(type.id)
         name, type = _identifier(type.name or resolved.name), resolved
-        name = name if name[:1].isupper() else "".join(part.capitalize() for part in name.split("_"))
+        name = name if name[:1].isupper() or not name else _capitalized(name, "Struct")
         taken = name in _TAKEN or name == self.title or iskeyword(name)
         if type.kind != kinds.BTF_KIND_STRUCT or not name or taken:
             return None
@@ -352,6 +351,12 @@ def _shown(text: str) -> str:
 def _identifier(name: str) -> str:
     kept = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
     return f"_{kept}" if kept[:1].isdigit() else kept
+
+
+def _capitalized(name: str, before: str) -> str:
+    """Return the name of a class; ``before`` is what stands before one that would be none alone."""
+    words = "".join(part.capitalize() for part in _identifier(name).split("_"))
+    return words if words.isidentifier() else before + words
 
 
 def _text(data: bytes) -> list[str]:

@@ -270,6 +270,14 @@ def test_names_are_told_apart():
     ]
 
 
+def test_a_struct_whose_name_begins_with_a_digit():
+    """C has names of its kind behind an underscore, and a class is capitalized."""
+    data = write_object(lone, *maps)
+    source = module(data.replace(b"Pair\0", b"_2nd\0"))
+    assert "class Struct2nd(Record):" in source
+    compile(source, "made.py", "exec")
+
+
 @pytest.mark.fuzz
 def test_any_bytes_give_a_module_or_our_error():
     random.seed(8)

@@ -1,6 +1,7 @@
 """Objects read, without a compiler or a kernel: some that clang 19 has built, and broken ones of these."""
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -238,6 +239,21 @@ def test_changed_objects_give_a_value_or_our_error(name):
             assert error.rule
             refused += 1
     assert 0 < refused < MUTANTS
+
+
+def test_two_options_of_one_name():
+    """Only a broken object has them: who refers to the one that is gone is named."""
+    data = (BUILT / "kconfig.o").read_bytes()
+    one, other = b"CONFIG_HZ", b"CONFIG_BPF_SYSCALL"
+    types = data.index(b"\x9f\xeb\x01")
+    strings = types + 24 + int.from_bytes(data[types + 12 : types + 16], "little")
+    entry = {
+        name: struct.pack("<II", data.index(b"\0%s\0" % name, strings) + 1 - strings, kinds.BTF_KIND_VAR << 24)
+        for name in (one, other)
+    }
+    assert data.count(entry[other]) == 1
+    with pytest.raises(DecodeError, match="CONFIG_BPF_SYSCALL is in no section"):
+        read_object(data.replace(entry[other], entry[one]), "twice.o")
 
 
 def test_globals_are_what_they_are_called():
