@@ -6,6 +6,7 @@ Where bpfasm is installed pytest loads this at each start: it imports nothing mo
 from __future__ import annotations
 
 import os
+from zlib import crc32
 
 import pytest
 
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from bpfasm.lab import Kernel
 
 MARKER = (
-    "lab(ends=False): run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest; "
-    "with ends=True on the first and the last of the lab's, which is enough for what hardly depends on the kernel"
+    "lab(on='each'): run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest; "
+    "of the lab's, with on='ends', on the first and the last only, and with on='one' on one of them"
 )
 
 #: The names of the kernels that this run's tests are for; "live" is the one that runs here.
@@ -88,20 +89,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one of a marked test for each kernel. The kernel comes first in the id, since this hook does."""
     marker = metafunc.definition.get_closest_marker("lab")
     if marker:
-        names = _marked(marker, metafunc.config.stash[NAMES])
+        names = _marked(marker, metafunc.config.stash[NAMES], metafunc.definition.nodeid)
         if "lab_kernel" not in metafunc.fixturenames:
             metafunc.fixturenames.append("lab_kernel")
         metafunc.parametrize("lab_kernel", names, indirect=True, scope="session")
 
 
-def _marked(marker: pytest.Mark, names: list[str]) -> list[str]:
+def _marked(marker: pytest.Mark, names: list[str], test: str) -> list[str]:
     """Return the kernels, of those that this run is for, that a test is to run on."""
-    if marker.args or marker.kwargs.keys() - {"ends"}:
-        raise pytest.UsageError("the mark lab takes nothing but ends=True: for the first and the last kernel of --on")
-    guests = [name for name in names if name != "live"]
-    if not marker.kwargs.get("ends"):
+    where = marker.kwargs.get("on", "each")
+    if marker.args or marker.kwargs.keys() - {"on"} or where not in ("each", "ends", "one"):
+        raise pytest.UsageError("the mark lab takes nothing but on='each', on='ends' or on='one': kernels of --on")
+    if where == "each":
         return names
-    return [name for name in names if name not in guests[1:-1]]
+    guests = [name for name in names if name != "live"]
+    # Which one it is, its name decides: so the kernels share the work, and a test stays where it was.
+    one = crc32(test.encode()) % max(1, len(guests))
+    others = guests[1:-1] if where == "ends" else guests[:one] + guests[one + 1 :]
+    return [name for name in names if name not in others]
 
 
 @pytest.fixture(scope="session")

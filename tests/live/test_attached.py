@@ -217,7 +217,7 @@ def left(group):
     }
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.parametrize("kind", STAYS)
 def test_what_a_killed_process_left_attached_is_removed_and_what_lives_is_not(kind, group, capsys):
     type, make, returns = STAYS[kind]
@@ -251,7 +251,7 @@ def test_what_a_killed_process_left_attached_is_removed_and_what_lives_is_not(ki
     alone(test)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_links_leave_nothing(group):
     def test():
         veth()
@@ -310,7 +310,7 @@ def again_and_again(program, where, mode, ready):
         os._exit(1)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_killed_at_any_moment(group):
     """Each mechanism at once, at random points between open and detach: all that stays is found, and goes."""
 

@@ -340,7 +340,7 @@ def test_kernel_functions_of_a_module(kernel_types):
         assert name in caught.value.log or "calling kernel function" in caught.value.what
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_a_kernel_function_that_is_not_there(kernel_types):
     body = [BPF_CALL_KFUNC(0, kfunc("bpf_iter_nun_new")), BPF_MOV64_IMM(R0, 0), EXIT]
     with pytest.raises(KernelError) as caught:

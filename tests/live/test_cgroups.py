@@ -232,7 +232,7 @@ def test_one_program_takes_the_place_of_another(group, working):
         assert (caught.value.rule, caught.value.errno) == ("attach-refused", errno.ENOENT)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_who_else_may_attach(group, working):
     below = f"{group}/below"
     os.mkdir(below)

@@ -113,7 +113,7 @@ def test_filters_do_what_the_kernels_own_conversion_does(pair):
         assert len(set(theirs)) > 1 or name in ("the processor", "the protocol")
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_random_filters_do_what_the_kernels_own_conversion_does(pair):
     choose = random.Random(7)
     taken = refused = 0

@@ -10,7 +10,7 @@ from bpfasm.elf.object_write import write_object
 from bpfasm.uapi.bpf import struct___sk_buff
 from bpfasm.views import embed
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

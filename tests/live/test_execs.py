@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import zygote
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = 5

@@ -403,7 +403,7 @@ def test_types_that_are_not_for_us_to_see(loaded, monkeypatch):
     assert dump(loaded[0].fd).names.maps == dict.fromkeys(about.map_ids, "")
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_an_ordinary_user_is_told_what_it_takes(python):
     if os.geteuid():
         pytest.skip("needs root, to become somebody else")

@@ -24,7 +24,7 @@ from bpfasm.kernel.programs.program import KernelProgram
 from bpfasm.kernel.user import code_of, find_file
 from bpfasm.syscall import tracefs
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 #: So many processes of each mechanism are killed; fewer in an emulated guest, which takes 10 s for a round.
 KILLS = 2 if zygote.IN_GUEST else 20

@@ -96,7 +96,7 @@ def test_a_pattern_attaches_to_all_that_match(multi, tracefs_root):
         assert link.info().details.get("count", len(wanted)) == len(wanted)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_what_is_not_there(multi):
     program, _ = counter("absent", TYPE, kprobe_multi(FUNCTION, "vfs_raed"))
     with load(program) as obj, pytest.raises(KernelError) as caught:

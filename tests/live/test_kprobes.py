@@ -158,7 +158,7 @@ def unknown(mode, where, what, do):
     no_event_of_ours()
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_an_unknown_symbol(mode):
     """Each mechanism tells it by an errno of its own; the sentence is made of that and of the symbol."""
     unknown(mode, kprobe("vfs_raed"), "this kernel has no function vfs_raed to probe", "vfs_read")
@@ -217,7 +217,7 @@ def no_event_of_ours():
     assert not [line for line in (text or "").splitlines() if f"bpfasm_{os.getpid()}_" in line]
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_the_third_that_fails_takes_the_others_back(chown, mode):
     one, ones = counter("one", kprobe(syscall="fchownat"))
     two, _ = counter("two", kretprobe(syscall="fchownat"))
@@ -244,7 +244,7 @@ def test_tracefs_names_the_owner_and_is_left_clean(kprobes, chown, tracefs_root)
     no_event_of_ours()
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_a_fork_does_not_detach(chown, mode):
     program, counts = counter("fork", kprobe(syscall="fchownat"))
     with load(program) as obj:
@@ -263,7 +263,7 @@ def test_a_fork_does_not_detach(chown, mode):
         assert obj[counts][0] == CALLS
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_child_that_lives_longer_does_not_keep_it_attached(kprobes, chown):
     program, counts = counter("longer", kprobe(syscall="fchownat"))
     there, say_there = os.pipe()
@@ -314,13 +314,13 @@ def probes():
 SIGNALS = [(signal.SIGTERM, "terminated 15"), (signal.SIGHUP, "terminated 1"), (signal.SIGINT, "interrupted")]
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.parametrize(("signum", "said"), SIGNALS)
 def test_signals_detach(python, kprobes, signum, said):
     detaches(python, "auto", signum, said)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_a_signal_detaches_what_each_mechanism_attached(python, mode):
     detaches(python, mode, *SIGNALS[0])
 
@@ -335,7 +335,7 @@ def detaches(python, mode, signum, said):
     assert f"bpfasm_{process.pid}_" not in (system.read(f"{root}/kprobe_events") if root else "")
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_sigkill_leaves_nothing_but_a_tracefs_event_that_names_the_dead(python, mode):
     before = probes()
     with python(HOLD, mode) as process:
@@ -375,7 +375,7 @@ def test_the_needs_are_met_where_it_works(kprobes):
     assert missing(["bpf", "kprobe"]) is None
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_forgotten_link_detaches_with_a_warning(kprobes, chown):
     program, counts = counter("forgotten", kprobe(syscall="fchownat"))
     with load(program) as obj:

@@ -21,7 +21,7 @@ from bpfasm.kernel.attach import attach
 from bpfasm.syscall import bpf as call, system, tracefs
 from bpfasm.syscall.owner import owner_of, this_process
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 ROOT = Path(__file__).parents[2]
 

@@ -177,7 +177,7 @@ def test_iteration_ends_while_every_key_is_deleted_behind_it(table):
     assert not table
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_iteration_ends_while_another_thread_deletes_and_inserts(table):
     stop = threading.Event()
 
@@ -205,7 +205,7 @@ def test_iteration_ends_while_another_thread_deletes_and_inserts(table):
             thread.join()
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_threads_do_not_mix_their_keys(table):
     wrong = []
 

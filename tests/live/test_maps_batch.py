@@ -172,7 +172,7 @@ def test_flags_of_a_batch():
         assert m.snapshot() == {1: 10, 2: 2, 3: 3}
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.parametrize("batches", [True, False])
 @pytest.mark.parametrize("strict", [True, False])
 def test_while_keys_come_and_go(batches, strict):

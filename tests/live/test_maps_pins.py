@@ -39,7 +39,7 @@ def pinned(path):
     return [name for name in os.listdir(path) if "." not in name]
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_pinned_map_outlives_its_process(bpffs, python):
     path = f"{bpffs}/counts"
     code = """

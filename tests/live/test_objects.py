@@ -139,7 +139,7 @@ def test_programs_as_bpftool_lists_them(shown):
         assert ours[id]["name"] == said[id].get("name", "")
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_several_programs_of_one_name():
     (one, _), (two, _) = program("alike", 1), program("alike", 2)
     with load(one) as first, load(two) as second:
@@ -660,7 +660,7 @@ def test_help_begins_with_examples(verb):
     assert f"  bpfasm {verb} {{list|show}} [{verb.upper()}]" in lines
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_an_ordinary_user_gets_a_sentence(python):
     if os.geteuid():
         pytest.skip("needs root, to become somebody else")

@@ -132,7 +132,7 @@ def test_fields_are_where_this_kernel_has_them():
     assert (ran["read"], ran["is_signed"]) == (1, 1)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_what_a_program_gets_to_and_is_not_there_is_named():
     task = read("core_guarded.o")
     with load(task["guarded"]) as loaded:

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 #: Do something with all the files it needs, then with one more at a time, from none on, and say what came of each.
 PROGRAM = """

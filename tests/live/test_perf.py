@@ -141,7 +141,7 @@ def test_what_was_lost_stands_where_it_would_have_been(obj):
     assert gap == Lost(CPUS[0], room + 5 - 1 - before[-1].number)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_events_of_every_size_at_every_offset():
     events = PerfEventArray("events")
     texts = texts_by_perf(events)
@@ -206,7 +206,7 @@ def test_what_was_lost_is_in_order_too(obj):
     assert (found[0].number, found[1].cpu, found[2].number) == (500, CPUS[1], 501)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_events_wake_the_reader(deep_sleep, obj):
     with obj.reader(spec) as reader:
         found = []
@@ -218,7 +218,7 @@ def test_events_wake_the_reader(deep_sleep, obj):
     assert numbers(found) == list(range(100))
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize(
     ("options", "wakeups"),
     [
@@ -445,7 +445,7 @@ def test_a_child_does_not_read(obj):
         assert numbers(recorder.snapshot()) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_child_keeps_what_is_where_the_buffers_were(python):
     """The kernel leaves a hole there, and what the child maps first may come to lie in it."""
     code = """
@@ -515,7 +515,7 @@ def test_a_map_that_is_none(obj):
             assert caught.value.rule == "no-reader"
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_without_the_privilege(python):
     code = """
         import os
@@ -539,7 +539,7 @@ def test_without_the_privilege(python):
     assert (out, err) == ("FeatureMissing privilege\n", "")
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_too_many_files(python):
     code = """
         import os, resource

@@ -15,7 +15,7 @@ from bpfasm.syscall.filtered import filtered
 from bpfasm.syscall.probe import commands
 from bpfasm.uapi import bpf, capability
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="ends")
 
 #: Give up all capabilities but those named, and be somebody; then load and attach, and say what came of it.
 PROGRAM = """

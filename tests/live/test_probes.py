@@ -6,6 +6,7 @@ from its configuration.
 
 import os
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,16 @@ def lacks(row):
     return None if None in known.values() else [option for option, there in known.items() if not there]
 
 
+@pytest.fixture(scope="module")
+def told():
+    """Ask a group once for all tests: an emulated kernel takes seconds for all of them."""
+    return cache(lambda group: list(features.survey(group)))
+
+
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "machine"])
-def test_what_the_table_says_of_the_release(group):
+def test_what_the_table_says_of_the_release(told, group):
     wrong, released = [], False
-    for row, answer in features.survey(group):
+    for row, answer in told(group):
         old_enough = number(row.since) <= number(SERIES) or SERIES in row.also
         missing = lacks(row)
         released |= old_enough
@@ -56,11 +63,11 @@ def test_what_the_table_says_of_the_release(group):
     assert released or group == "kfunc"
 
 
-def test_root_of_a_kernel_of_the_lab_is_told_everything():
+def test_root_of_a_kernel_of_the_lab_is_told_everything(told):
     """Where nothing is withheld, all that the table has is answered, with evidence."""
     if "cloud" not in os.uname().release:
         pytest.skip("this kernel may withhold something")
-    found = [(row, answer) for group in GROUPS for row, answer in features.survey(group)]
+    found = [(row, answer) for group in GROUPS for row, answer in told(group)]
     assert [(row.id, answer) for row, answer in found if answer.state == "unknown"] == []
     assert [row.id for row, answer in found if not answer.evidence] == []
     assert [row.id for row, answer in found if (answer.state == "no") != bool(answer.reason)] == []
@@ -161,7 +168,7 @@ def state_of_the_kernel():
     return system.memlock_limit(), *(system.read(file) for file in files)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_nothing_is_left_behind(anywhere):
     before, objects = state_of_the_kernel(), [ids(kind) for kind in KINDS]
     for group in GROUPS:
@@ -210,8 +217,8 @@ def test_locked_memory_is_what_it_is():
     assert answer.evidence.startswith("BPF_MAP_CREATE (RLIMIT_MEMLOCK 0): ")
 
 
-def test_the_machine_is_what_its_files_say():
-    answers = {row.name: answer for row, answer in features.survey("machine")}
+def test_the_machine_is_what_its_files_say(told):
+    answers = {row.name: answer for row, answer in told("machine")}
     jit = Path("/proc/sys/net/core/bpf_jit_enable")
     if jit.exists():
         assert (answers["jit"].state == "yes") == (jit.read_text().strip() != "0")

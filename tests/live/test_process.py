@@ -16,7 +16,7 @@ from bpfasm.kernel import load
 from bpfasm.kernel.programs.verdict import verify
 from bpfasm.syscall.libc import buffer
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="one")
 
 #: So many that a signal comes while they are verified: an emulated guest takes as long for as many fewer.
 STEPS = 5_000 if zygote.IN_GUEST else 50_000

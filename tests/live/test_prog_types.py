@@ -341,7 +341,7 @@ def test_a_target_by_its_number(targets):
     assert loads(targeted(TRACING, BPF_TRACE_ITER, id))
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize(
     ("program", "words", "do"),
     [

@@ -208,7 +208,7 @@ def straight_line(slots):
 LONG, LONGER = (4_000, 5_000) if zygote.IN_GUEST else (10_000, 40_000)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize("slots", [100, LONG, LONGER], ids=["short", "long", "longer"])
 def test_the_whole_log_however_long(slots):
     error = refused(*straight_line(slots))
@@ -221,7 +221,7 @@ def test_the_whole_log_however_long(slots):
     assert numbers == list(range(slots - 1))
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_the_log_grows_where_the_kernel_does_not_tell_its_size(monkeypatch):
     # The path that kernels before 6.4 take, on any kernel.
     monkeypatch.setattr("bpfasm.kernel.programs.verdict._log_size", lambda fields, level: 0)
@@ -278,7 +278,7 @@ def test_a_log_level_that_there_is_not(level):
     assert caught.value.rule == "program-field"
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_program_too_complex_to_verify():
     body = [BPF_MOV64_IMM(R0, 0)]
     for _ in range(270):  # each jump leaves a branch to be looked at later

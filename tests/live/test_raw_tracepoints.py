@@ -93,7 +93,7 @@ def test_a_tracepoint_that_is_not_writable():
     assert "or is writable and the tracepoint is not" in caught.value.do
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_a_tracepoint_that_is_not_there():
     program = counter().replace(attach=raw_tracepoint("no_such_tracepoint"))
     with load(program) as obj, pytest.raises(FeatureMissing) as caught:

@@ -13,7 +13,7 @@ from bpfasm.asm import *
 from bpfasm.isa.insn import encode
 from bpfasm.isa.table import FORMS
 
-pytestmark = pytest.mark.lab(ends=True)
+pytestmark = pytest.mark.lab(on="ends")
 
 DST, SRC = 7, 8
 #: Operands that are valid for all: a small immediate, 8 aligned bytes of the stack.

@@ -50,7 +50,7 @@ def gotol():
         return False
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize("way", ["islands", "gotol"])
 def test_far_jumps_go_the_same_way(way):
     if way == "gotol" and not gotol():

@@ -255,7 +255,7 @@ def asleep(reader):
     return bool(reader._sleepers)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.parametrize("rounds", [1, MANY // 20], ids=["once", "often"])
 def test_an_event_wakes_the_reader(deep_sleep, ring, rounds):
     program, reader = ring
@@ -268,7 +268,7 @@ def test_an_event_wakes_the_reader(deep_sleep, ring, rounds):
     assert numbers(found) == list(range(rounds))
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_an_iteration_with_a_producer_on_another_cpu(deep_sleep, ring):
     """Many events through a page, in whatever state the reader is: none lost, for the producer waits."""
     program, reader = ring
@@ -478,7 +478,7 @@ def test_a_signal_handler_may_close_it(ring):
     assert reader.closed
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_signal_handler_may_read(ring):
     """Whatever the reader is doing at that moment: no event twice, none lost, no deadlock."""
     program, reader = ring
@@ -504,7 +504,7 @@ def test_a_signal_handler_may_read(ring):
 
 
 # One that comes while Python collects garbage is dropped there, and told of.
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_loses_no_event(ring):
     program, reader = ring
@@ -535,7 +535,7 @@ def test_ctrl_c_loses_no_event(ring):
 # Threads and processes
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_two_threads_share_the_events(deep_sleep, ring):
     program, reader = ring
     seen = [[], []]
@@ -564,7 +564,7 @@ def test_who_leaves_some_wakes_the_next(deep_sleep, ring):
     assert time.monotonic() - start < SOON_S
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 @pytest.mark.skipif(len(CPUS) < 2, reason="one CPU")
 def test_producers_on_every_cpu(lost):
     """The order of each is kept, and what is not received is lost, exactly."""

@@ -311,7 +311,7 @@ def test_a_number_that_does_not_fit(loaded, repeat):
 @pytest.mark.parametrize("room", [-100, 1 << 40, "4096"])
 def test_a_room_that_no_packet_needs(loaded, room):
     program = loaded([BPF_MOV64_IMM(R0, XDP_PASS), EXIT])
-    with pytest.raises(RecordError, match="^room is .*can become 0 to 4194304 bytes longer"):
+    with pytest.raises(RecordError, match="can become 0 to 4194304 bytes longer"):
         program.test_run(PACKET, room=room)
 
 

@@ -179,7 +179,7 @@ def test_the_format_says_what_the_file_says(tracefs_root):
     assert (format.fields["prev_comm"].type, format.fields["prev_comm"].size) == ("char[16]", 16)
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize(
     ("place", "do"),
     [

@@ -89,7 +89,7 @@ def test_one_process_is_watched_and_no_other(mode):
         assert obj[counts][0] == EVENTS
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_an_offset_in_the_file_and_in_the_function(libc, mode):
     at = function_offset(code_of(libc), "getpriority")
     program, counts = counter("offset", TYPE, uprobe(libc, offset=at))
@@ -120,7 +120,7 @@ def test_arguments_and_results():
         assert obj[sums][0] & 0xFFFFFFFF == 100 + nice
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="one")
 def test_a_file_that_only_another_mount_namespace_has(libc, mode, tmp_path):
     if os.geteuid():
         pytest.skip("only root makes mount namespaces")
@@ -267,7 +267,7 @@ def test_marks_are_those_that_readelf_lists(marked):
 # What is not there
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 @pytest.mark.parametrize(
     ("where", "rule", "what", "do"),
     [

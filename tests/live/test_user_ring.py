@@ -101,7 +101,7 @@ def test_bytes_are_sent_as_they_are(rings):
     assert [each.number for each in reader.drain()] == [1, 2, 3]
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_messages_of_every_size_go_round_and_round(rings):
     ring, take, reader = rings
     for number in range(1000):
@@ -236,7 +236,7 @@ def test_a_ring_has_one_sender():
         UserRing(obj[commands]).close()
 
 
-@pytest.mark.lab(ends=True)
+@pytest.mark.lab(on="ends")
 def test_threads_share_a_ring(deep_sleep, rings):
     ring, take, reader = rings
     threads = [

@@ -80,16 +80,31 @@ def test_a_marked_test_is_one_for_each_kernel(run):
     ],
 )
 def test_the_first_and_the_last_kernel_are_enough_for_some(run, pytester, on, kernels):
-    pytester.makepyfile(test_it="import pytest\n\n@pytest.mark.lab(ends=True)\ndef test_ends():\n    pass\n")
+    pytester.makepyfile(test_it="import pytest\n\n@pytest.mark.lab(on='ends')\ndef test_ends():\n    pass\n")
     assert ids(run(*on, "--collect-only", "-q")) == [f"test_ends[{name}]" for name in kernels]
 
 
-@pytest.mark.parametrize("mark", ["lab('6.1')", "lab(end=True)"])
+@pytest.mark.parametrize("on", [["5.10"], ["6.12", "5.10"], ["5.10", "6.1", "6.12", "7"]])
+def test_one_kernel_is_enough_for_some_and_they_share_the_tests(run, pytester, on):
+    tests = "".join(f"@pytest.mark.lab(on='one')\ndef test_{number}():\n    pass\n" for number in range(40))
+    pytester.makepyfile(test_it=f"import pytest\n\n{tests}")
+    found = [each.split("[") for each in ids(run("--on", ",".join(["live", *on]), "--collect-only", "-q"))]
+    kernels = {}
+    for test, kernel in found:
+        kernels.setdefault(test, []).append(kernel.rstrip("]"))
+    assert {len(each) for each in kernels.values()} == {2} and len(kernels) == 40
+    assert {kernel for each in kernels.values() for kernel in each} == {"live", *on}
+    # One that is asked for alone is where it was.
+    (one,) = ids(run("--on", ",".join(on), "--collect-only", "-q", "-k", "test_7"))
+    assert one == f"test_7[{(set(kernels['test_7']) - {'live'}).pop()}]"
+
+
+@pytest.mark.parametrize("mark", ["lab('6.1')", "lab(ends=True)", "lab(on='6.1')"])
 def test_a_mark_with_something_else(run, pytester, mark):
     pytester.makepyfile(test_it=f"import pytest\n\n@pytest.mark.{mark}\ndef test_it():\n    pass\n")
     done = run("--collect-only", "-q")
     assert done.ret != 0
-    done.stdout.fnmatch_lines(["*the mark lab takes nothing but ends=True*"])
+    done.stdout.fnmatch_lines(["*the mark lab takes nothing but on='each'*"])
 
 
 @pytest.mark.parametrize(
