@@ -9,7 +9,7 @@ import time
 
 import pytest
 from support import zygote
-from support.producers import TEXT, Event, by_perf, produce, run, texts_by_perf
+from support.producers import MANY, TEXT, Event, by_perf, produce, run, texts_by_perf
 
 from bpfasm.asm import *
 from bpfasm.asm.perfmem import Lost
@@ -83,10 +83,10 @@ def test_23_in_23_out(obj):
 
 
 @pytest.mark.parametrize("make", [None, tuple, bytes, memoryview, len])
-def test_10_000_in_order(obj, make):
+def test_many_in_order(obj, make):
     seen = []
     with obj.reader(spec, make=make, pages=1) as reader:
-        for start in range(0, 10_000, 50):
+        for start in range(0, MANY, 50):
             produce(obj[program], start, 50, cpu=CPUS[-1])
             found = reader.drain()
             if make is None:
@@ -98,7 +98,7 @@ def test_10_000_in_order(obj, make):
             else:
                 seen += [struct.unpack_from("=Q", each)[0] for each in found]
         assert reader.lost == 0
-    assert seen == list(range(10_000))
+    assert seen == list(range(MANY))
 
 
 def test_what_overflows_is_counted(obj):

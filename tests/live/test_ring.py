@@ -8,9 +8,8 @@ import threading
 import time
 
 import pytest
-from support import zygote
 from support.helpers import has_helper
-from support.producers import TEXT, Event, by_output, by_reserve, produce, run, texts_by_output
+from support.producers import MANY, TEXT, Event, by_output, by_reserve, produce, run, texts_by_output
 
 from bpfasm.asm import *
 from bpfasm.asm.snippets import ringbuf_reserve, ringbuf_submit
@@ -22,7 +21,6 @@ from bpfasm.syscall import bpf, system
 pytestmark = pytest.mark.lab
 
 PAGE = 4096
-MANY = 2_000 if zygote.IN_GUEST else 10_000
 CPUS = system.online_cpus()
 SIZE = Event.size + 8  # of an event in a ring
 
@@ -95,12 +93,12 @@ def test_without_a_counter_nobody_knows_what_was_lost(ring):
 
 
 @pytest.mark.parametrize("make", [None, tuple, bytes, memoryview, len])
-def test_10_000_in_order(make):
+def test_many_in_order(make):
     spec = events()
     program = by_reserve(spec)
     seen = []
     with load(program) as obj, obj.reader(spec, make=make) as reader:
-        for start in range(0, 10_000, 50):
+        for start in range(0, MANY, 50):
             produce(obj[program], start, 50)  # half of the ring: a view's place is free when the next is asked for
             found = reader.drain()
             if make is None:
@@ -111,7 +109,7 @@ def test_10_000_in_order(make):
                 seen += [start + at for at, length in enumerate(found) if length == Event.size]
             else:
                 seen += [Event.from_bytes(bytes(each)).number for each in found]
-    assert seen == list(range(10_000))
+    assert seen == list(range(MANY))
 
 
 def test_events_of_every_size_at_every_offset():

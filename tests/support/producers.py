@@ -13,6 +13,10 @@ from bpfasm.asm.snippets import (
 )
 from bpfasm.syscall import bpf
 from bpfasm.syscall.libc import buffer
+from support.zygote import IN_GUEST
+
+#: Many events, of which buffers of a page are full many times over: an emulated guest takes long for more.
+MANY = 2_000 if IN_GUEST else 10_000
 
 #: The most events that one run sends.
 BURST = 64
