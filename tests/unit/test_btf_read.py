@@ -124,6 +124,17 @@ def test_split_btf_goes_on_where_its_base_ends():
     assert split.resolve(IDS["tagged"]).name == "u32"
 
 
+def test_names_that_begin_alike():
+    """Those of types and members, a base's first; the end of another string begins nothing."""
+    w, more = Writer(), Writer()
+    w.add_struct("task_struct", 4, [("task_id", w.add_int("subtask", 4), 0)])
+    base = Btf(w.to_bytes())
+    assert sorted(base.beginning("task")) == ["task_id", "task_struct"]
+    assert (base.beginning("task_struct"), base.beginning("tasks")) == (["task_struct"], [])
+    more.add_struct("task_work", 0, [])
+    assert Btf(more.to_bytes(), base).beginning("task_") == [*base.beginning("task_"), "task_work"]
+
+
 def test_the_other_byte_order_reads_the_same():
     count = (BLOB.index(b"\0u32\0") - 24) // 4
     words = struct.pack(f">{count}I", *struct.unpack_from(f"<{count}I", BLOB, 24))

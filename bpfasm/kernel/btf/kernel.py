@@ -119,11 +119,10 @@ def _unknown(name: str, kind: int, where: str) -> KernelError:
     from errno import ENOENT
 
     types = vmlinux()
-    stem = name[: max(3, len(name) // 2)]
-    alike = {each for each in types.names(kind) if each.startswith(stem)}
-    close = get_close_matches(name, sorted(alike), n=1)
-    do = f"did you mean {close[0]}?" if close else "names differ between kernels; a module has to be loaded first"
-    if name in alike:
+    near = get_close_matches(name, types.beginning(name[: max(3, len(name) // 2)]), n=20)
+    close = next((each for each in near if types.find(each, kind)), "")
+    do = f"did you mean {close}?" if close else "names differ between kernels; a module has to be loaded first"
+    if name == close:
         do = "the kernel itself has it: leave the module out"
     what = f"this kernel ({system.release()}) has no {_WORDS[kind]} {name} in its BTF"
     return KernelError(ENOENT, f"{what}{f' of {where}' if where else ''}", do, rule="btf-name")
