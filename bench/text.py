@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 from samples import samples  # noqa: E402
 
 from bpfasm.asm import BPF_ADD, BPF_ALU64_IMM, BPF_DW, BPF_LDX_MEM, BPF_MOV64_REG, R1, R2  # noqa: E402
-from bpfasm.asm.syntax import grammar, lines, llvm  # noqa: E402
+from bpfasm.asm.syntax import lines, llvm, plan  # noqa: E402
 from bpfasm.asm.syntax.text import disassemble  # noqa: E402
 from bpfasm.isa.insn import Insn, encode  # noqa: E402
 from bpfasm.isa.match import form_of  # noqa: E402
@@ -158,7 +158,7 @@ def cut_and_made(text: str) -> bytes:
     insns: list[Insn] = []
     gc.disable()  # as reading does
     for start in range(0, len(every := text.splitlines()), lines.CHUNK):
-        shapes, numbers = grammar.cut("\n".join(every[start : start + lines.CHUNK]))
+        shapes, numbers = plan.cut("\n".join(every[start : start + lines.CHUNK]))
         at = 0
         for row, shape in enumerate(shapes):
             end = at + shape.count("0")

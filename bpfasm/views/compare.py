@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpfasm.asm.syntax import ubpf
-from bpfasm.asm.syntax.grammar import Names
+from bpfasm.asm.syntax.matching import Names
 from bpfasm.errors import BpfasmError
 from bpfasm.isa.insn import Insn, encode
 

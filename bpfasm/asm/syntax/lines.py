@@ -13,7 +13,9 @@ from itertools import count, repeat
 from bpfasm.asm.program import Program
 from bpfasm.asm.symbols import Mark
 from bpfasm.asm.syntax import kernel, llvm, ubpf
-from bpfasm.asm.syntax.grammar import Names, cut, numbers_in, refuse
+from bpfasm.asm.syntax.grammar import refuse
+from bpfasm.asm.syntax.matching import Names
+from bpfasm.asm.syntax.plan import cut, numbers_in
 from bpfasm.errors import DecodeError
 from bpfasm.isa.insn import Insn, decode, encode
 from bpfasm.isa.match import form_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from bpfasm.asm.program import Item
     from bpfasm.asm.syntax.dialect import Dialect
-    from bpfasm.asm.syntax.grammar import Shape
+    from bpfasm.asm.syntax.plan import Shape
 
 DIALECTS = {"kernel": kernel.DIALECT, "llvm": llvm.DIALECT, "ubpf": ubpf.DIALECT}
 
