@@ -10,9 +10,11 @@ from samples import samples
 
 from bpfasm.asm import Program, Target, assemble, link
 from bpfasm.asm.classic import encode as encode_classic
-from bpfasm.asm.syntax import c, cnames
-from bpfasm.asm.syntax.ctokens import Preprocessor, lex
-from bpfasm.asm.syntax.cvalues import Parser, Scope
+from bpfasm.asm.syntax import c
+from bpfasm.asm.syntax.c import names as cnames
+from bpfasm.asm.syntax.c.parser import Parser
+from bpfasm.asm.syntax.c.scope import Scope
+from bpfasm.asm.syntax.c.tokens import Preprocessor, lex
 from bpfasm.isa.insn import encode
 from bpfasm.views.listing import listing
 

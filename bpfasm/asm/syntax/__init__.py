@@ -1,10 +1,13 @@
 """Text as a view of instructions: one module a syntax, each driven by the templates of the instruction table.
 
-- ``kernel``: the verifier's and bpftool's, word for word as kernel/bpf/disasm.c prints it
-- ``macro``: the calls that make the instructions, in Python and in C
-- ``hexdump``: the bytes, 16 digits a slot
+- ``kernel``, ``llvm``, ``ubpf``: a line an instruction. ``dialect`` prints them. To read, ``detect`` finds out which
+  it is, ``lines`` goes through them, ``grammar`` knows their shapes, by ``templates``, ``matching`` and ``plan``
+- ``macro``: the calls that make the instructions; ``c``: files of C
+- ``hexdump``: the bytes; ``tcpdump``: classic BPF; ``xlated``: what the kernel made of a program
+- ``labels``, ``references``: names of places, and of what only a target tells
 
-Each printing module has ``text(insn, form)``. What no form fits is :func:`data`: a macro call that keeps every bit.
+``text`` brings them together. Each syntax has ``text(insn, form)``; what no form fits is :func:`data`: a macro call
+that keeps every bit.
 """
 
 from __future__ import annotations

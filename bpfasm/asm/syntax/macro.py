@@ -130,7 +130,7 @@ def _naming(spec: str, take: int | Callable[[Insn], Any]) -> Callable[[Insn], st
 def one(call: str, where: Source) -> Insn:
     """Return the instruction of one macro call that stands in another syntax. Raises DecodeError, OperandError."""
     from bpfasm.asm.syntax.c import CFile
-    from bpfasm.asm.syntax.cvalues import Parser
+    from bpfasm.asm.syntax.c.parser import Parser
 
     reader = CFile(where[0], notation=True)
     tokens = reader.tokens("\n" * (where[1] - 1) + call)
@@ -148,7 +148,7 @@ def read(source: str, file: str, name: str = "", objects: Mapping[str, Any] | No
     """
     from bpfasm.asm.program import Program
     from bpfasm.asm.syntax.c import CFile, too_deep
-    from bpfasm.asm.syntax.cvalues import Parser
+    from bpfasm.asm.syntax.c.parser import Parser
     from bpfasm.errors import DecodeError
 
     reader = CFile(file, notation=True, objects=objects)

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from bpfasm.asm.syntax.cvalues import Parser
+    from bpfasm.asm.syntax.c.parser import Parser
 
 _ASPECTS = ("size", "exists", "signed", "lshift", "rshift")
 _OF_TYPES = {"type_size": fields.type_size, "type_exists": fields.type_exists, "type_id": fields.type_id}

@@ -15,10 +15,12 @@ from bpfasm.asm.kfunc import Kfunc
 from bpfasm.asm.maps import MapSpec
 from bpfasm.asm.program import Program, Subprog
 from bpfasm.asm.symbols import Mark
-from bpfasm.asm.syntax import ctokens, data, macro, references
-from bpfasm.asm.syntax.clayout import Type, array
-from bpfasm.asm.syntax.ctokens import Token, broken
-from bpfasm.asm.syntax.cvalues import Parser, Scope, Symbol, Value
+from bpfasm.asm.syntax import data, macro, references
+from bpfasm.asm.syntax.c import tokens
+from bpfasm.asm.syntax.c.layout import Type, array
+from bpfasm.asm.syntax.c.parser import Parser
+from bpfasm.asm.syntax.c.scope import Scope, Symbol, Value
+from bpfasm.asm.syntax.c.tokens import Token, broken
 from bpfasm.errors import BpfasmError, DecodeError
 from bpfasm.isa.insn import LD_IMM64, Insn
 from bpfasm.isa.operands import ALU_OPS, JMP_OPS, SIZES, AluOp, JmpOp, Named, Reg, Size
@@ -83,10 +85,10 @@ class CFile:
 
     def tokens(self, source: str) -> list[Token]:
         """Return the tokens of a file, its macros expanded."""
-        lines = ctokens.lex(source, self.file, hashes=self.notation)
+        lines = tokens.lex(source, self.file, hashes=self.notation)
         if self.notation:
             return [token for line in lines for token in line]
-        return ctokens.Preprocessor(self.file, self._condition, self.scope.predefined).run(lines)
+        return tokens.Preprocessor(self.file, self._condition, self.scope.predefined).run(lines)
 
     def _condition(self, tokens: list[Token]) -> int:
         return Parser(tokens, self.file, self.scope).number()

@@ -1,14 +1,14 @@
 """C text to tokens, through a preprocessor of the size that arrays of instructions need.
 
 ``#define`` with and without arguments, ``#undef``, ``#if`` and its kin, lines joined by a backslash, ``##``;
-``#include`` is passed over, as what the kernel's headers define is known (``bpfasm.asm.syntax.cvalues``).
+``#include`` is passed over, as what the kernel's headers define is known (``bpfasm.asm.syntax.c.scope``).
 """
 
 from __future__ import annotations
 
 import re
 
-from bpfasm.asm.syntax.cnames import FUNCTIONS
+from bpfasm.asm.syntax.c.names import FUNCTIONS
 from bpfasm.errors import DecodeError
 
 TYPE_CHECKING = False
