@@ -56,8 +56,9 @@ def main() -> NoReturn:
     job = json.loads(sys.stdin.readline())
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     runs = [Run(job, kernel, events) for kernel in job["kernels"]]
-    # The one with the most to do first: one that begins when the others are through has no company.
-    pool = Pool([run.all for run in sorted(runs, key=lambda run: -len(run.left))])
+    # The last first: a list of kernels ends with the newest as a rule, on which the fewest tests are skipped, and the
+    # one with the most to do would have no company if it began when the others are through.
+    pool = Pool([run.all for run in reversed(runs)])
     pool.add(job["at_a_time"])
     threading.Thread(target=_listen, args=(pool,), daemon=True).start()
     threading.Thread(target=_watch, args=(runs,), daemon=True).start()

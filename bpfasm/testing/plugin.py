@@ -103,10 +103,12 @@ def _marked(marker: pytest.Mark, names: list[str], test: str) -> list[str]:
     if where == "each":
         return names
     guests = [name for name in names if name != "live"]
-    # Which one it is, its name decides: so the kernels share the work, and a test stays where it was.
-    one = crc32(test.encode()) % max(1, len(guests))
-    others = guests[1:-1] if where == "ends" else guests[:one] + guests[one + 1 :]
-    return [name for name in names if name not in others]
+    chosen = [*guests[:1], *guests[-1:]]
+    if where == "one":
+        # One that has not those of the ends to do as well. Its name decides: a test stays where it was.
+        between = guests[1:-1] or guests
+        chosen = between and [between[crc32(test.encode()) % len(between)]]
+    return [name for name in names if name == "live" or name in chosen]
 
 
 @pytest.fixture(scope="session")

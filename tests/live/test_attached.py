@@ -63,6 +63,7 @@ def places(program):
     return sorted((each.by, each.where) for each in attached([program.type]).get(program.info().id, []))
 
 
+@pytest.mark.lab(on="ends")
 def test_every_mechanism_is_shown(group, capsys):
     def test():
         veth()

@@ -106,6 +106,7 @@ def test_the_configuration_is_this_kernels():
             loaded.globals.CONFIG_HZ = 1
 
 
+@pytest.mark.lab(on="ends")
 def test_kernel_functions_are_found_or_gone_without():
     obj = read("kfuncs.o")
     if vmlinux().find("bpf_rcu_read_lock", BTF_KIND_FUNC):

@@ -776,7 +776,7 @@ def test_a_ring_that_overwrites_wakes_its_reader(deep_sleep, overwriting):
 def test_reading_while_it_is_overwritten(overwriting):
     program = by_reserve(overwriting)
     with load(program) as obj, obj.reader(overwriting) as reader:
-        thread = in_thread(lambda: produce(obj[program], 0, 5 * MANY, cpu=CPUS[-1]))
+        thread = in_thread(lambda: produce(obj[program], 0, 2 * MANY, cpu=CPUS[-1]))
         found = []
         while thread.is_alive():
             found += reader.drain()
@@ -784,6 +784,6 @@ def test_reading_while_it_is_overwritten(overwriting):
         found += reader.drain()
     seen = numbers(found)
     assert seen == sorted(set(seen))
-    assert seen[-1] == 5 * MANY - 1
+    assert seen[-1] == 2 * MANY - 1
     assert {(event.cpu, event.tag) for event in found} == {(CPUS[-1], 0)}
     assert len(seen) > 127

@@ -19,7 +19,7 @@ from bpfasm.kernel.readers.userring import UserRing
 pytestmark = pytest.mark.lab
 
 PAGE = 4096
-EACH = 40 if zygote.IN_GUEST else 150
+EACH = 25 if zygote.IN_GUEST else 150
 SOON_S = 30
 
 

@@ -72,6 +72,12 @@ def test_the_machine_is_the_one_that_is_asked_for():
     assert "NR is not known" in error(text)
 
 
+@pytest.mark.parametrize("before", ["#if", "#define NOTHING\n#if NOTHING", "#if 0\n#elif"])
+def test_a_condition_of_nothing(before):
+    line = before.count("\n") + 1
+    assert error(f"{before}\n#endif\n{PROG}") == f"f.c:{line}:1: error: an #if without a condition [c-syntax]"
+
+
 def test_an_error_that_is_reached_is_refused_with_its_words():
     text = '#ifndef HAVE\n#error "say -DHAVE" or\n#endif\n'
     assert error(text + PROG) == 'f.c:2:1: error: #error "say -DHAVE" or [c-syntax]'

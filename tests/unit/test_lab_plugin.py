@@ -93,7 +93,7 @@ def test_one_kernel_is_enough_for_some_and_they_share_the_tests(run, pytester, o
     for test, kernel in found:
         kernels.setdefault(test, []).append(kernel.rstrip("]"))
     assert {len(each) for each in kernels.values()} == {2} and len(kernels) == 40
-    assert {kernel for each in kernels.values() for kernel in each} == {"live", *on}
+    assert {kernel for each in kernels.values() for kernel in each} == {"live", *(on[1:-1] or on)}
     # One that is asked for alone is where it was.
     (one,) = ids(run("--on", ",".join(on), "--collect-only", "-q", "-k", "test_7"))
     assert one == f"test_7[{(set(kernels['test_7']) - {'live'}).pop()}]"

@@ -188,7 +188,7 @@ class Preprocessor:
             tokens.append(word)
             at += 1
         expanded = self.expand(tokens)
-        for at, (word, behind) in enumerate(zip(expanded, [*expanded[1:], hash], strict=True)):
+        for at, (word, behind) in enumerate(zip(expanded, [*expanded[1:], hash], strict=False)):
             # What a macro of the headers makes, KERNEL_VERSION(5, 12, 0), is for the evaluation to know.
             if word.kind == "word" and not (word.text in FUNCTIONS and behind.text == "("):
                 expanded[at] = Token("number", str(self.predefined(word.text) or 0), word.line, word.column)
