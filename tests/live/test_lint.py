@@ -45,7 +45,7 @@ def verdict():
 def test_programs_that_the_kernel_takes_are_silent(verdict):
     """Random ones: a fixed sample; more of them were tried than every run has time for."""
     taken, wrong = 0, []
-    for seed in range(60 if IN_GUEST else 200):
+    for seed in range(100 if IN_GUEST else 200):
         program = Chance(seed).program(counts, slots, ring)
         try:
             accepted = verdict(program)
