@@ -12,6 +12,7 @@ from support.made_kernel import ASKED, kernel as made_kernel
 from bpfasm.asm import *
 from bpfasm.asm.ksym import ADDRESS, FUNCTION, Ksym
 from bpfasm.asm.syntax import c, detect, kernel, lines, llvm, macro, ubpf
+from bpfasm.asm.syntax.c import tokens
 from bpfasm.asm.syntax.labels import labelled
 from bpfasm.elf.object import read_object
 from bpfasm.elf.object_write import write_object
@@ -47,8 +48,29 @@ def test_the_syntaxes_are_those_that_are_printed():
 @pytest.mark.parametrize("options", [{}, {"show_bytes": True}], ids=["plain", "bytes"])
 def test_a_listing_is_read_as_the_same_bytes(syntax, options):
     count = int(os.environ.get("BPFASM_SAMPLES", "12"))
-    insns = [insn for _, insn in samples(count, seed=21, registers=13)]
-    assert encode(read(text_of(insns, syntax, **options), syntax)) == encode(insns)
+    every = [insn for _, insn in samples(count, seed=21, registers=13)]
+    for start in range(0, len(every), 100_000):
+        insns = every[start : start + 100_000]
+        assert encode(read(text_of(insns, syntax, **options), syntax)) == encode(insns)
+
+
+@pytest.mark.parametrize("syntax", ["kernel", "llvm", "ubpf"])
+def test_a_function_s_address_in_a_register_without_a_name(syntax):
+    """A label in its place would be said of a register that the syntax has no word for."""
+    form = next(form for form in FORMS if form.name == "ld_func")
+    insns = [Insn(form.code, 12, form.fixed["src_reg"], 0, 1, 0, 0), BPF_EXIT_INSN(), BPF_EXIT_INSN()]
+    assert encode(read(text_of(insns, syntax, labels=True), syntax)) == encode(insns)
+
+
+def test_a_macro_far_down_is_read_as_quickly(monkeypatch):
+    """The lines above it are not gone through again for its place."""
+    lengths = []
+    lex = tokens.lex
+    monkeypatch.setattr(
+        tokens, "lex", lambda text, *rest, **more: lengths.append(len(text)) or lex(text, *rest, **more)
+    )
+    found = lines.read("r0 = 1\n" * 5000 + "BPF_RAW_INSN(0x95, 0, 0, 0, 0)\n", "f", "kernel")[0].insns
+    assert (found[-1].code, found[-1].source, max(lengths)) == (0x95, ("f", 5001), 30)
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

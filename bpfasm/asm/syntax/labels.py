@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpfasm.asm.program import Subprog
 from bpfasm.asm.symbols import Mark, label_text
+from bpfasm.asm.syntax import kernel, llvm, ubpf
 from bpfasm.isa.insn import Insn, slots
 from bpfasm.isa.match import form_of
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 #: The operand of a form that says how far it goes, and whether that is the address of a function.
 _FAR = {"jump": "off", "jump32": "imm", "callee": "imm", "func": "imm"}
+
+#: The highest register that a syntax has a name for; calls of macros take any.
+_MOST = {each.name: each.max_reg for each in (kernel.DIALECT, llvm.DIALECT, ubpf.DIALECT)}
 
 
 def labelled(
@@ -28,17 +32,20 @@ def labelled(
     if not (jumps or calls):
         return placed, {}
     known = {pc for pc, _ in placed} | {sum(insn.width for insn in program.insns)}
-    own = _own_labels(program)
+    own, most = _own_labels(program), _MOST.get(syntax, 15)
     places: dict[int, list[str]] = {}
+    taken: set[str] = set()
     for start, name in functions.items() if jumps else ():
-        if _usable(name) and [name] not in places.values():
+        if _usable(name) and name not in taken:
             places[start] = [name]
+            taken.add(name)
     out: list[tuple[int, Insn]] = []
     for pc, insn in placed:
         form = form_of(insn)
         role = next((role for role in form.operands if role in _FAR), "") if form else ""
         is_call = role in ("callee", "func")
-        if not role or not (jumps or is_call) or not getattr(form, syntax):
+        said = role and getattr(form, syntax) and insn.dst_reg <= most and (is_call or insn.src_reg <= most)
+        if not said or not (jumps or is_call):
             out.append((pc, insn))
             continue
         distance = getattr(insn, _FAR[role])
@@ -47,9 +54,9 @@ def labelled(
             out.append((pc, insn))
             continue
         if target not in places:
-            taken = {name for each in places.values() for name in each}
             wanted = (functions.get(target, ""), own.get(target, ""), f"L{target}", f"L{target}_", f"slot_{target}")
             places[target] = [next(name for name in wanted if _usable(name) and name not in taken)]
+            taken.add(places[target][0])
         out.append((pc, insn.replace(**{_FAR[role]: places[target][0]})))
     return out, places
 

@@ -133,7 +133,7 @@ def one(call: str, where: Source) -> Insn:
     from bpfasm.asm.syntax.c.parser import Parser
 
     reader = CFile(where[0], notation=True)
-    tokens = reader.tokens("\n" * (where[1] - 1) + call)
+    tokens = reader.tokens(call, where[1])
     reader.parser = Parser(tokens, where[0], reader.scope)
     items = [item for item in reader.items("") if not isinstance(item, Mark)]
     if len(items) != 1:

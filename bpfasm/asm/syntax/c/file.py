@@ -83,9 +83,9 @@ class CFile:
         #: What a program is called that has no name of its own: the string before it, or the variable it is in.
         self.title = ""
 
-    def tokens(self, source: str) -> list[Token]:
-        """Return the tokens of a file, its macros expanded."""
-        lines = tokens.lex(source, self.file, hashes=self.notation)
+    def tokens(self, source: str, line: int = 1) -> list[Token]:
+        """Return the tokens of a file, or of a piece that begins on a line of it, its macros expanded."""
+        lines = tokens.lex(source, self.file, hashes=self.notation, line=line)
         if self.notation:
             return [token for line in lines for token in line]
         return tokens.Preprocessor(self.file, self._condition, self.scope.predefined).run(lines)

@@ -51,15 +51,15 @@ class Macro:
         self.name, self.parameters, self.body, self.variadic = name, parameters, body, variadic
 
 
-def lex(text: str, file: str, *, hashes: bool = False) -> list[list[Token]]:
+def lex(text: str, file: str, *, hashes: bool = False, line: int = 1) -> list[list[Token]]:
     """Return the tokens of each line; a ``#`` that begins a directive is a token. Raises DecodeError.
 
-    ``hashes`` makes ``#`` start a comment, as in Python.
+    ``hashes`` makes ``#`` start a comment, as in Python. ``line`` is the first one's number.
     """
     # A NUL of the file is a blank, as to gcc; those here stand for joined lines.
     text = text.replace("\r", "").replace("\x00", " ").replace("\\\n", " \x00")
     lines: list[list[Token]] = [[]]
-    at, line, start = 0, 1, 0
+    at = start = 0
     match = _LEXER.match
     while at < len(text):
         if text[at] == "\x00":
