@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 #: The operand of a form that says how far it goes, and whether that is the address of a function.
 _FAR = {"jump": "off", "jump32": "imm", "callee": "imm", "func": "imm"}
 
-#: The highest register that a syntax has a name for; calls of macros take any.
-_MOST = {each.name: each.max_reg for each in (kernel.DIALECT, llvm.DIALECT, ubpf.DIALECT)}
+#: The highest register that a syntax has a name for.
+_MOST = {each.name: each.max_reg for each in (kernel.DIALECT, llvm.DIALECT, ubpf.DIALECT)} | {"macro": 10}
 
 
 def labelled(
@@ -32,7 +32,7 @@ def labelled(
     if not (jumps or calls):
         return placed, {}
     known = {pc for pc, _ in placed} | {sum(insn.width for insn in program.insns)}
-    own, most = _own_labels(program), _MOST.get(syntax, 15)
+    own, most = _own_labels(program), _MOST[syntax]
     places: dict[int, list[str]] = {}
     taken: set[str] = set()
     for start, name in functions.items() if jumps else ():
