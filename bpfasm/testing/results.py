@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfasm.testing.plugin import kernel_of
+from bpfasm.testing.plugin import NAMES, kernel_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class Results:
         guests = self.config.pluginmanager.get_plugin("bpfasm_lab_guests")
         kernels = [
             self._kernel(name, guests.facts.get(name) if guests else None)
-            for name in dict.fromkeys(self.kernels.values())
+            for name in self.config.stash[NAMES]
+            if name in self.kernels.values()
         ]
         Path(self.config.getoption("--lab-report")).write_text(json.dumps({"kernels": kernels}, indent=2) + "\n")
 

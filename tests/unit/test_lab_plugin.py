@@ -161,6 +161,25 @@ def test_what_each_kernel_came_to_is_written(run, pytester):
     assert list(guest["areas"][0]["reasons"].values()) == [3]
 
 
+def test_kernels_are_written_in_the_order_of_their_names_on_the_command_line(run, pytester):
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.lab(on="ends")
+        def test_ends():
+            pass
+
+        @pytest.mark.lab
+        def test_each():
+            pass
+        """
+    )
+    run("--on", "5.10,6.1,7", "--lab-report", "report.json")
+    kernels = json.loads(Path(pytester.path, "report.json").read_text())["kernels"]
+    assert [each["kernel"] for each in kernels] == ["5.10", "6.1", "7"]
+
+
 def test_the_tests_here_go_first_and_their_fixtures_end_with_them(run, pytester):
     """Else the fixtures of a module that has tests in guests would live until those have ended."""
     pytester.makepyfile(
