@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MARKER = (
     "lab(on='each'): run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest; "
-    "of the lab's, with on='ends', on the first and the last only, and with on='one' on one of them"
+    "of the lab's, with on='ends', on the first and the last only, and with on='one' on one of those between"
 )
 
 #: The names of the kernels that this run's tests are for; "live" is the one that runs here.

@@ -7,6 +7,7 @@ from bpfasm.asm.symbols import Mark, label_text
 from bpfasm.asm.syntax import kernel, llvm, ubpf
 from bpfasm.isa.insn import Insn, slots
 from bpfasm.isa.match import form_of
+from bpfasm.uapi import bpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _FAR = {"jump": "off", "jump32": "imm", "callee": "imm", "func": "imm"}
 
 #: The highest register that a syntax has a name for.
-_MOST = {each.name: each.max_reg for each in (kernel.DIALECT, llvm.DIALECT, ubpf.DIALECT)} | {"macro": 10}
+_MOST = {each.name: each.max_reg for each in (kernel.DIALECT, llvm.DIALECT, ubpf.DIALECT)} | {"macro": bpf.BPF_REG_10}
 
 
 def labelled(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bpfasm.asm.syntax.c.scope import Scope
 
 #: How deep brackets may be: reading is recursive.
-DEEPEST = 100
+_DEEPEST = 100
 
 
 class Cursor:
@@ -57,6 +57,12 @@ class Cursor:
     def wrong(self, what: str, do: str = "", rule: str = "c-syntax", token: Token | None = None) -> NoReturn:
         """Raise what is wrong at the next token."""
         raise self.error(what, do, rule, token or self.token)
+
+    def deeper(self, what: str) -> None:
+        """Go a level down, where ``what`` may be nested; who comes up again takes 1 off ``depth``."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            self.wrong(f"{what} are too deep", "write it in steps")
 
     def error(self, what: str, do: str, rule: str, token: Token) -> DecodeError:
         """Return what is wrong at a token."""

@@ -5,7 +5,7 @@ A type that is not known is an error where its size is asked for, and nowhere el
 
 from __future__ import annotations
 
-from bpfasm.asm.syntax.c.cursor import DEEPEST, Cursor
+from bpfasm.asm.syntax.c.cursor import Cursor
 from bpfasm.asm.syntax.c.layout import Type, array, laid_out, pointer
 from bpfasm.errors import BpfasmError
 
@@ -92,7 +92,8 @@ class Declarations(Cursor):
             elif text in ("struct", "union", "enum"):
                 found = self._tagged()
             elif text in self.scope.typedefs or text in _TYPES or text == "void":
-                found = self.scope.typedefs.get(text) or (_plain(*_TYPES[text]) if text in _TYPES else Type(1))
+                size, signed = _TYPES.get(text, (1, False))  # void is of one byte, as to GNU C
+                found = self.scope.typedefs.get(text) or Type(size, signed=signed)
                 self.at += 1
             elif declares and self.peek().text not in ("=", "[", ";", ",", "("):
                 found = self._unknown("this type is not known here", self.token)
@@ -190,9 +191,7 @@ class Declarations(Cursor):
     def _members(self, kind: str, tag: str, packed: bool, align: int) -> Type:
         """Read the members of a struct or union, and lay them out."""
         self.need("{")
-        self.depth += 1
-        if self.depth > DEEPEST:
-            self.wrong("structs are too deep", "write it in steps")
+        self.deeper("structs")
         fields: list[Field] = []
         while not self.take("}"):
             if self.token.kind == "end":
@@ -274,7 +273,3 @@ class Declarations(Cursor):
                 self.wrong("an array of so many elements", "write its size", "c-type")
             self.need("]")
         return found
-
-
-def _plain(size: int, signed: bool) -> Type:
-    return Type(size, signed=signed)

@@ -5,7 +5,6 @@ Integers are converted as C does on a 64-bit machine: ``~0U >> 1`` is 0x7fffffff
 
 from __future__ import annotations
 
-from bpfasm.asm.syntax.c.cursor import DEEPEST
 from bpfasm.asm.syntax.c.declarations import Declarations
 from bpfasm.asm.syntax.c.layout import array, pointer
 from bpfasm.asm.syntax.c.names import FUNCTIONS, SHIFTS, SWAPPED
@@ -38,9 +37,7 @@ class Parser(Declarations):
 
     def expression(self) -> Value:
         """Return the value of a conditional expression. Raises Symbol for a name that has no value."""
-        self.depth += 1
-        if self.depth > DEEPEST:
-            self.wrong("brackets are too deep", "write it in steps")
+        self.deeper("brackets")
         condition = self._binary(1)
         if self.take("?"):
             first = self.expression()
@@ -86,9 +83,7 @@ class Parser(Declarations):
         token = self.token
         if token.kind == "sign" and token.text in "+-~!":
             self.at += 1
-            self.depth += 1
-            if self.depth > DEEPEST:
-                self.wrong("signs are too deep", "write it in steps")
+            self.deeper("signs")
             value = self._unary()
             self.depth -= 1
             bits, unsigned = max(value.bits, 32), value.unsigned and value.bits >= 32
@@ -231,9 +226,7 @@ class Parser(Declarations):
 
     def _operand(self) -> Type:
         """Read what sizeof is asked of: a variable, its member, its element, what it points to."""
-        self.depth += 1
-        if self.depth > DEEPEST:
-            self.wrong("brackets are too deep", "write it in steps")
+        self.deeper("brackets")
         start = self.token
         if self.take("*"):
             type = self._within(self._operand(), start)
