@@ -13,6 +13,8 @@ from bpfasm.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bpfasm.elf.read import Elf, Symbol
 
 #: What a function may be: one, or one that picks another when the program is loaded (STT_GNU_IFUNC).
@@ -43,8 +45,12 @@ def file_offset(file: Elf, address: int) -> int | None:
 
 def functions(file: Elf) -> dict[str, Symbol]:
     """Return the functions that are in the file by name; versions (``@GLIBC_2.2.5``) are left out of the names."""
+    return _functions((*file.symbols, *file.dynamic_symbols))
+
+
+def _functions(symbols: Iterable[Symbol]) -> dict[str, Symbol]:
     found: dict[str, Symbol] = {}
-    for symbol in (*file.symbols, *file.dynamic_symbols):
+    for symbol in symbols:
         if symbol.type in _FUNCTIONS and symbol.value and symbol.section != uapi.SHN_UNDEF:
             name = symbol.name.partition("@")[0]
             # Of several versions the one that a process is to pick is the newest.
@@ -55,10 +61,9 @@ def functions(file: Elf) -> dict[str, Symbol]:
 
 def function_offset(file: Elf, name: str, offset: int = 0) -> int:
     """Return where in the file a function is, and ``offset`` bytes into it. Raises InputError."""
-    there = functions(file)
-    symbol = there.get(name)
+    symbol = _functions(file.symbols_named(name)).get(name)
     if symbol is None:
-        raise _no_function(file, name, there)
+        raise _no_function(file, name, functions(file))
     if symbol.type == _IFUNC:
         raise InputError(
             f"{name} of {file.name} is one of several functions, of which each process picks one when it starts",

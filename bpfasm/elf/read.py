@@ -262,20 +262,37 @@ class Elf:
 
     def _symbols_of(self, type: int) -> tuple[Symbol, ...]:
         if type not in self._symbols:
-            table = next((each for each in self.sections if each.type == type), None)
+            table = self._first(type)
             self._symbols[type] = self._read_symbols(table) if table else ()
         return self._symbols[type]
 
-    def _read_symbols(self, table: Section) -> tuple[Symbol, ...]:
+    def _first(self, type: int) -> Section | None:
+        return next((each for each in self.sections if each.type == type), None)
+
+    def symbols_named(self, name: str) -> tuple[Symbol, ...]:
+        """Return the symbols of a name, with a version behind it (``@GLIBC_2.2.5``) or without, of both tables.
+
+        A library has thousands of symbols, and a probe is at one: the others are not made. Raises DecodeError.
+        """
+        wanted = name.encode("utf-8", "surrogateescape")
+        found: list[Symbol] = []
+        for table in filter(None, map(self._first, (elf.SHT_SYMTAB, elf.SHT_DYNSYM))):
+            strings = self.contents(self._linked(table, "symbols"))
+            places = {place for end in (b"\0", b"@") for place in _places(strings, wanted + end)}
+            found += self._read_symbols(table, places) if places else ()
+        return tuple(found)
+
+    def _read_symbols(self, table: Section, places: set[int] | None = None) -> tuple[Symbol, ...]:
+        """Return the symbols of a table; with ``places``, those whose names are there."""
         names = self.contents(self._linked(table, "symbols"))
-        rows = self._rows("sym", table)
+        rows = enumerate(self._rows("sym", table))
         large = next(
             (each for each in self.sections if each.type == _SYMTAB_SHNDX and each.link == table.index), None
         )
         numbers = self.contents(large) if large else b""
         order, string = self.order, self._names(names)
         found = []
-        for index, row in enumerate(rows):
+        for index, row in rows if places is None else [each for each in rows if each[1][0] in places]:
             if self.bits == 64:
                 name, info, other, section, value, size = row
             else:
@@ -369,6 +386,14 @@ def is_bpf(data: bytes) -> bool:
 
 def _up(value: int, step: int) -> int:
     return -(-value // step) * step
+
+
+def _places(data: bytes, wanted: bytes) -> Iterator[int]:
+    """Yield where bytes are in others."""
+    place = data.find(wanted)
+    while place >= 0:
+        yield place
+        place = data.find(wanted, place + 1)
 
 
 def _text(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 from struct import Struct
 
 import pytest
@@ -89,6 +90,27 @@ def test_a_file_is_read(bits, order):
     assert file.notes == (Note("GNU", 3, b"12345"),)
     (segment,) = file.segments
     assert (segment.vaddr, segment.memsz, file.in_segment(segment)) == (4096, 16, made(bits, order)[:8])
+
+
+@every_kind
+def test_a_symbol_is_found_by_its_name(bits, order):
+    file = Elf(made(bits, order), "made.o")
+    assert {name: file.symbols_named(name) for name in ("main", "text", ".text", "ext", "mai", "")} == {
+        "main": (file.symbols[1],), "text": (file.symbols[2],), ".text": (), "ext": (), "mai": (),
+        "": (file.symbols[0],),
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="nothing here lists the libraries of a process")
+def test_symbols_of_libraries_are_those_of_their_names():
+    paths = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
+    assert paths
+    for path in paths:
+        file, named = Elf(Path(path).read_bytes(), path), {}
+        for symbol in (*file.symbols, *file.dynamic_symbols):
+            named.setdefault(symbol.name.partition("@")[0], []).append(symbol)
+        for name in random.Random(path).sample(sorted(named), min(len(named), 20)):
+            assert list(file.symbols_named(name)) == named[name], name
 
 
 def test_bpf_objects_are_told_from_others():
