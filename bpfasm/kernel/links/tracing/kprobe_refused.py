@@ -128,10 +128,10 @@ def no_symbol(probe: Kprobe, number: int) -> KernelError:
         close = get_close_matches(probe.syscall, calls, n=3)
     else:
         what = f"this kernel has no function {probe.symbol} to probe"
-        # A compiler's copies come first: vfs_read.isra.0, vfs_read.constprop.0
-        copies = sorted(name for name in there if name.startswith(f"{probe.symbol}."))
         # Comparing with all 60,000 takes seconds; few slips are in the first two letters.
         near = [name for name in there if name.startswith(probe.symbol[:2])]
+        # A compiler's copies come first: vfs_read.isra.0, vfs_read.constprop.0
+        copies = sorted(name for name in near if name.startswith(f"{probe.symbol}."))
         close = copies[:3] or get_close_matches(probe.symbol, near, n=3)
     do = f"did you mean {' or '.join(close)}?" if close else "the compiler may have inlined it: take its caller"
     return KernelError(number, what, do, rule="no-symbol")
