@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from bpfasm.lab import Kernel
 
+    Outcome = Literal["passed", "failed", "skipped"]
+    Phase = Literal["setup", "call", "teardown"]
+
 #: Options that are about this run, not about how a test runs and how its report reads; and those that go as words.
 _OURS = {
     "on", "lab_report", "file_or_dir", "pyargs", "keyword", "markexpr", "deselect", "ignore", "ignore_glob",
@@ -197,13 +200,16 @@ class Guests:
         while True:
             event = self._event(item)
             if "passed" in event or "report" in event:
-                report = _report(self.config, event["report"]) if "report" in event else _passed(item, event)
+                report = _report(item, event["report"]) if "report" in event else _passed(item, event)
                 seen.append(report)
                 yield report
             elif "done" in event:
                 return
+            elif "died" in event:
+                yield from _ended(item, seen, event["why"])
+                return
             else:
-                yield from _made_up(item, seen, event.get("outcome", "failed"), event["why"])
+                yield from _not_run(item, event["outcome"], event["why"])
                 return
 
     def _event(self, item: pytest.Item) -> dict[str, Any]:
@@ -246,17 +252,18 @@ def _passed(item: pytest.Item, event: dict[str, Any]) -> pytest.TestReport:
     return pytest.TestReport(item.nodeid, item.location, keywords, "passed", None, when, (), *times)
 
 
-def _report(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
-    """Return a report that came as JSON, which knows no tuples."""
+def _report(item: pytest.Item, data: dict[str, Any]) -> pytest.TestReport:
+    """Return a report that came as JSON, which knows no tuples, without the place of its test."""
     if data["outcome"] == "skipped" and isinstance(data["longrepr"], list):
         data["longrepr"] = tuple(data["longrepr"])
-    data["location"] = tuple(data["location"])
+    data["location"] = item.location
     data["sections"] = [tuple(section) for section in data["sections"]]
     data["user_properties"] = [tuple(pair) for pair in data["user_properties"]]
     # pytest takes the repr of a subtest's values when it writes them, and again when it reads them.
     for values in (subtest["kwargs"] for name, subtest in data.items() if name == "_subtest.context"):
         values.update({name: _Shown(value) for name, value in values.items()})
-    report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
+    hook = item.config.hook
+    report: pytest.TestReport = hook.pytest_report_from_serializable(config=item.config, data=data)
     return report
 
 
@@ -267,22 +274,31 @@ class _Shown(str):
     __repr__ = str.__str__
 
 
-def _made_up(
-    item: pytest.Item, seen: list[pytest.TestReport], outcome: Literal["failed", "skipped"], why: str
-) -> Iterator[pytest.TestReport]:
-    """Yield the reports that are missing of a test after those that were ``seen``: what happened, and the end."""
-    phase: Literal["setup", "call", "teardown"]
+def _ended(item: pytest.Item, seen: list[pytest.TestReport], why: str) -> Iterator[pytest.TestReport]:
+    """Yield the reports of a test, after those that were ``seen``, during which the guest came to an end.
+
+    What passed before is not known where nothing has been seen since: then it is the test itself that failed.
+    """
     if not seen:
-        phase = "setup"
-    elif len(seen) == 1 and seen[0].passed:
-        phase = "call"
+        yield _made_up(item, "setup", "passed")
+    if len(seen) < 2 and all(report.passed for report in seen):
+        yield _made_up(item, "call", "failed", why)
+        yield _made_up(item, "teardown", "passed")
     else:
-        phase = "teardown"
-    longrepr = (__file__, 1, f"Skipped: {why.replace(chr(10), '; ')}") if outcome == "skipped" else why
+        yield _made_up(item, "teardown", "failed", why)
+
+
+def _not_run(item: pytest.Item, outcome: Outcome, why: str) -> Iterator[pytest.TestReport]:
+    """Yield the reports of a test that was not run."""
+    yield _made_up(item, "setup", outcome, why)
+    yield _made_up(item, "teardown", "passed")
+
+
+def _made_up(item: pytest.Item, phase: Phase, outcome: Outcome, why: str = "") -> pytest.TestReport:
+    """Return a report that no guest sent."""
+    longrepr = (__file__, 1, f"Skipped: {why.replace(chr(10), '; ')}") if outcome == "skipped" else why or None
     keywords: dict[str, Literal[1]] = dict.fromkeys(item.keywords, 1)
-    yield pytest.TestReport(item.nodeid, item.location, keywords, outcome, longrepr, phase)
-    if phase != "teardown":
-        yield pytest.TestReport(item.nodeid, item.location, keywords, "passed", None, "teardown")
+    return pytest.TestReport(item.nodeid, item.location, keywords, outcome, longrepr, phase)
 
 
 def _warn(config: pytest.Config, event: dict[str, Any]) -> None:

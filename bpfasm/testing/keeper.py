@@ -9,7 +9,7 @@ On standard output it gives an event a line, each with ``kernel`` (a name of the
 ``up``                    the release of the kernel that has booted
 ``passed``, ``report``, ``warning``  what the worker in the guest sent
 ``done``                  the id of a test that has had all its reports
-``missing``               the id of a test that the guest does not have: ``outcome``, ``why``
+``missing``               the id of a test that is not run: ``outcome``, ``why``
 ``died``                  the id of a test during which the guest, or the worker in it, came to an end: ``why``
 ``absent``                why there is no such guest on this machine
 ``said``                  what was written past pytest's capturing
@@ -150,7 +150,7 @@ class Run:
     def _fail(self, why: str) -> None:
         """Let all that is left fail; the first says at length why."""
         for name in self.left:
-            self.post(died=name, why=why)
+            self.post(missing=name, outcome="failed", why=why)
             why = why.partition("\n")[0]
         self.left.clear()
 

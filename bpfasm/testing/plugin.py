@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 MARKER = (
     "lab(on='each'): run on each kernel that --on names: this one (live), or one of bpfasm's lab, inside a guest; "
-    "of the lab's, with on='ends', on the first and the last only, and with on='one' on one of those between"
+    "of the lab's, with on='ends', on the first and the last only, with on='one' on one of those between, and with "
+    "on='live' on none"
 )
 
-#: The names of the kernels that this run's tests are for; "live" is the one that runs here.
+#: The name of the kernel that runs here.
+LIVE = "live"
+
+#: The names of the kernels that this run's tests are for.
 NAMES = pytest.StashKey[list[str]]()
 
 #: How long a test in a guest may take, in seconds, where ``lab_timeout`` does not say.
@@ -48,10 +52,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Find out which kernels are meant."""
     config.addinivalue_line("markers", MARKER)
-    asked = config.getoption("--on") or [os.environ.get("BPFASM_ON") or "live"]
+    asked = config.getoption("--on") or [os.environ.get("BPFASM_ON") or LIVE]
     kernels: dict[str, Kernel] = {}
-    config.stash[NAMES] = ["live"]
-    if asked != ["live"]:
+    config.stash[NAMES] = [LIVE]
+    if asked != [LIVE]:
         config.stash[NAMES], kernels = _named(asked)
     if kernels:
         from bpfasm.testing.guests import Guests
@@ -92,29 +96,41 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = _marked(marker, metafunc.config.stash[NAMES], metafunc.definition.nodeid)
         if "lab_kernel" not in metafunc.fixturenames:
             metafunc.fixturenames.append("lab_kernel")
-        metafunc.parametrize("lab_kernel", names, indirect=True, scope="session")
+        metafunc.parametrize("lab_kernel", names or [LIVE], indirect=True, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of this kernel that are marked, where --on does not name it."""
+    if LIVE in config.stash[NAMES]:
+        return
+    here = [item for item in items if kernel_of(item) == LIVE]
+    if here:
+        config.hook.pytest_deselected(items=here)
+        items[:] = [item for item in items if kernel_of(item) != LIVE]
 
 
 def _marked(marker: pytest.Mark, names: list[str], test: str) -> list[str]:
     """Return the kernels, of those that this run is for, that a test is to run on."""
     where = marker.kwargs.get("on", "each")
-    if marker.args or marker.kwargs.keys() - {"on"} or where not in ("each", "ends", "one"):
-        raise pytest.UsageError("the mark lab takes nothing but on='each', on='ends' or on='one': kernels of --on")
+    if marker.args or marker.kwargs.keys() - {"on"} or where not in ("each", "ends", "one", "live"):
+        raise pytest.UsageError("the mark lab takes nothing but on='each', on='ends', on='one' or on='live'")
     if where == "each":
         return names
-    guests = [name for name in names if name != "live"]
+    guests = [name for name in names if name != LIVE]
     chosen = [*guests[:1], *guests[-1:]]
     if where == "one":
         # One that has not those of the ends to do as well. Its name decides: a test stays where it was.
         between = guests[1:-1] or guests
         chosen = between and [between[crc32(test.encode()) % len(between)]]
-    return [name for name in names if name == "live" or name in chosen]
+    elif where == "live":
+        chosen = []
+    return [name for name in names if name == LIVE or name in chosen]
 
 
 @pytest.fixture(scope="session")
 def lab_kernel(request: pytest.FixtureRequest) -> str:
     """Return the name of the kernel that the test runs on: "live", or as ``--on`` has it."""
-    return str(getattr(request, "param", "live"))
+    return str(getattr(request, "param", LIVE))
 
 
 def kernel_of(item: pytest.Item) -> str | None:

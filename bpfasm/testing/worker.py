@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 #: Plugins of pytest's that are about the host's run, and would have something to do here at each fixture or report.
 _NOT_HERE = ("setuponly", "setupplan", "stepwise")
 
+#: Where a test is, which the host knows too, and puts into the reports: to find it out takes a tenth of a small test.
+_KNOWN_THERE = ("", None, "")
+
 #: What a test's report holds when there is nothing to say.
-_PLAIN = vars(pytest.TestReport("", ("", None, ""), {}, "passed", None, "call")).keys()
+_PLAIN = vars(pytest.TestReport("", _KNOWN_THERE, {}, "passed", None, "call")).keys()
 
 #: A test is ended that much later than said, at most: to set the alarm costs as much as a small test.
 _LATE_S = 5.0
@@ -87,7 +90,11 @@ class Worker:
             left = left[os.write(self.events, left) :]
 
     def hold(self, **event: object) -> None:
-        """Have an event go along with the next: each that is sent wakes processes here and on the host."""
+        """Have an event go along with the next: each that is sent wakes processes here and on the host.
+
+        So a test that passes is sent when the next begins. What it leaves behind may end this process before that,
+        and then it has failed.
+        """
         self.held += json.dumps(event, default=str).encode() + b"\n"
 
     @pytest.hookimpl(tryfirst=True)
@@ -114,6 +121,8 @@ class Worker:
         """Keep the tests that the host asks for, in its order."""
         here = {item.nodeid: item for item in items}
         items[:] = [here[name] for name in self.job["ids"] if name in here]
+        for item in items:
+            vars(item)["location"] = _KNOWN_THERE
         for name in self.job["ids"]:
             if name not in here:
                 outcome, why = self.collected.get(
@@ -147,7 +156,7 @@ class Worker:
             faulthandler.dump_traceback_later(timeout + late, exit=True, file=self.stderr)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        """Say that a test has ended, when the next begins: what it leaves behind may end this process before that."""
+        """Say that a test has ended."""
         self.hold(finish=nodeid)
 
     def pytest_sessionfinish(self) -> None:
@@ -158,11 +167,10 @@ class Worker:
         """Send a report, when pytest is through with it: one that holds failed subtests fails on being shown."""
         if report.when == "call" or not report.passed:
             self.config.hook.pytest_report_teststatus(report=report, config=self.config)
-        say = self.send if report.when != "teardown" else self.hold
         if _is_plain(report):
-            say(passed=report.nodeid, when=report.when, times=(report.duration, report.start, report.stop))
+            self.hold(passed=report.nodeid, when=report.when, times=(report.duration, report.start, report.stop))
         else:
-            say(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
+            self.send(report=self.config.hook.pytest_report_to_serializable(config=self.config, report=report))
 
     def pytest_warning_recorded(
         self, warning_message: warnings.WarningMessage, when: str, nodeid: str, location: tuple[str, int, str] | None

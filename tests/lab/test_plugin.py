@@ -228,7 +228,7 @@ def test_a_test_that_ends_its_guest_has_failed_and_the_others_run(suite):
         "test_panics": "FAILED",
         "test_after_the_panic": "PASSED",
         "test_hangs": "FAILED",
-        "test_ends_in_teardown": "ERROR",
+        "test_ends_in_teardown": "FAILED",
         "test_stops_pytest": "FAILED",
     }
     sections = re.split(r"^_+ (.*) _+$", done.stdout.str(), flags=re.M)

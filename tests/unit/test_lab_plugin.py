@@ -161,6 +161,32 @@ def test_what_each_kernel_came_to_is_written(run, pytester):
     assert list(guest["areas"][0]["reasons"].values()) == [3]
 
 
+@pytest.mark.parametrize(
+    ("on", "kept"),
+    [
+        ([], ["test_here[live]", "test_each[live]"]),
+        (["--on", "6.1"], ["test_each[6.1]"]),
+        (["--on", "6.1,live"], ["test_here[live]", "test_each[live]", "test_each[6.1]"]),
+    ],
+)
+def test_some_are_for_this_kernel_alone(run, pytester, on, kept):
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        pytestmark = pytest.mark.lab
+
+        @pytest.mark.lab(on="live")
+        def test_here():
+            pass
+
+        def test_each():
+            pass
+        """
+    )
+    assert ids(run(*on, "--collect-only", "-q")) == kept
+
+
 def test_kernels_are_written_in_the_order_of_their_names_on_the_command_line(run, pytester):
     pytester.makepyfile(
         test_it="""
