@@ -15,15 +15,11 @@ from pathlib import Path
 
 import debian
 
-from bpfasm.isa.form import Form
 from bpfasm.lab import cache
 from bpfasm.uapi import bpf
 
 #: The series that Debian releases carry, beside the one that ``bpfasm.uapi`` is made from.
 SUITES = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie"}
-
-#: Forms that a stable series got after its release.
-BACKPORTED = {("6.1", "gotol")}
 
 FILES = (
     "include/linux/filter.h",
@@ -36,12 +32,6 @@ FILES = (
     "samples/bpf/bpf_insn.h",
     "tools/include/linux/filter.h",
 )
-
-
-def has(form: Form, series: str) -> bool:
-    """Tell whether a kernel series has a form: from the form's release on, or because it was given it later."""
-    since, running = (tuple(map(int, version.split("."))) for version in (form.since or "999.0", series))
-    return since <= running or (series, form.name) in BACKPORTED
 
 
 def newest() -> Path:

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import kernel_forms
 import kernel_source
 from samples import build, samples
 
@@ -91,8 +92,7 @@ def page(count: int = 100) -> str:
 def backported() -> str:
     """Say which series have a form though they are older than it."""
     return " ".join(
-        f"The series {series} was given {name} after its release."
-        for series, name in sorted(kernel_source.BACKPORTED)
+        f"The series {series} was given {name} after its release." for series, name in sorted(kernel_forms.BACKPORTED)
     )
 
 
@@ -117,7 +117,7 @@ def table_lines(rows: dict[str, tuple[Form, str, dict[str, str]]], newest: str, 
         if form.dialect != "source" and not has:
             continue
         shown = {
-            series: text if text != ours and kernel_source.has(form, series) is has else NONE
+            series: text if text != ours and kernel_forms.has(form, series) is has else NONE
             for series, text in texts.items()
         }
         if any(text != NONE for text in shown.values()):

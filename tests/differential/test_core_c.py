@@ -2,6 +2,7 @@
 
 import re
 
+import kernel_forms
 import kernel_source
 import pytest
 
@@ -40,7 +41,7 @@ def test_a_release_has_the_codes_that_came_with_it(series, fetched):
     having = {}
     for form in FORMS:
         if form.dialect == "source" and form.since:
-            having.setdefault(form.code, set()).add(kernel_source.has(form, series))
+            having.setdefault(form.code, set()).add(kernel_forms.has(form, series))
     assert {code for code, had in having.items() if had == {True}} <= theirs
     assert {code for code, had in having.items() if had == {False}} & theirs == set()
 

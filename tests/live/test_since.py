@@ -5,9 +5,8 @@ release in the table is what is being tried.
 """
 
 import errno
-from pathlib import Path
 
-import kernel_source
+import kernel_forms
 import pytest
 from samples import build
 from support.bpf2 import (
@@ -28,6 +27,7 @@ from support.forms import each_form
 from bpfasm.asm import *
 from bpfasm.isa.insn import encode
 from bpfasm.isa.table import FORMS
+from bpfasm.syscall import system
 
 pytestmark = pytest.mark.lab
 
@@ -74,7 +74,7 @@ def btf_id(form):
     ids = kernel_types()
     if not ids:
         pytest.skip("the kernel has no BTF of its own (CONFIG_DEBUG_INFO_BTF)")
-    symbols = {line.split()[2] for line in Path("/proc/kallsyms").read_text().splitlines()}
+    symbols = system.kernel_symbols()
     number = next((number for (kind, name), number in ids.items() if kind == "var" and name in symbols), None)
     if number is None:
         pytest.skip("the kernel has no symbol of a variable (CONFIG_KALLSYMS_ALL)")
@@ -136,7 +136,7 @@ SOURCE = [form for form in FORMS if form.dialect == "source" and form.since]
 @each_form(SOURCE)
 def test_a_form_is_taken_from_its_release_on(form):
     make = PROGRAMS.get(form.name, lambda form: load(around(form)))
-    if (running_series(), form.name) in kernel_source.BACKPORTED:
+    if (running_series(), form.name) in kernel_forms.BACKPORTED:
         pytest.skip("of this series, later kernels have it and earlier ones do not")
     if is_in(form):
         make(form)

@@ -9,7 +9,7 @@ import resource
 import struct
 from pathlib import Path
 
-import kernel_source
+import kernel_forms
 
 NUMBER = {"x86_64": 321, "aarch64": 280}
 MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, PROG_LOAD, TEST_RUN, BTF_LOAD, MAP_FREEZE = 0, 1, 2, 5, 10, 18, 22
@@ -150,7 +150,7 @@ def running_series():
 
 def is_in(form):
     """Tell by its release whether the running kernel should have a form: what a test must not find out by trying."""
-    return kernel_source.has(form, running_series())
+    return kernel_forms.has(form, running_series())
 
 
 @functools.cache
