@@ -138,6 +138,7 @@ def tool(*words):
     subprocess.run(words, check=True, capture_output=True)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("name", ["ip", "tc", "bpftool net", "bpftool cgroup"])
 def test_what_another_tool_attached_is_recognised(name, group):
     if not is_here(name.split()[0]):

@@ -54,7 +54,6 @@ def test_a_program_in_the_kernel_is_shown_in_every_syntax(loaded, syntax, dialec
     assert [line.partition("  #")[0] for line in lines] == expected
 
 
-@pytest.mark.lab
 def test_its_native_code_stands_between(loaded):
     pytest.importorskip("capstone")
     if not jited(loaded.fd):
@@ -67,7 +66,6 @@ def test_its_native_code_stands_between(loaded):
     assert disasm(f"id:{loaded.info().id}", "--native", "--json").startswith("{")
 
 
-@pytest.mark.lab
 def test_bpftools_json_is_read(loaded):
     bpftool = shutil.which("bpftool") or shutil.which("bpftool", path="/usr/sbin")
     if bpftool is None:

@@ -116,6 +116,7 @@ def test_without_types_or_license():
     assert full_name(about) == "plain"
 
 
+@pytest.mark.lab(on="live")
 def test_bpftool_says_the_same(loaded):
     if not shutil.which("bpftool"):
         pytest.skip("needs bpftool (apt install bpftool)")
@@ -200,6 +201,7 @@ def test_names_in_translated_instructions(loaded):
     assert any("map_lookup_elem" in name for name in calls)
 
 
+@pytest.mark.lab(on="live")
 def test_translated_instructions_are_bpftools(loaded, tmp_path):
     if not shutil.which("bpftool"):
         pytest.skip("needs bpftool (apt install bpftool)")
@@ -214,6 +216,7 @@ def test_translated_instructions_are_bpftools(loaded, tmp_path):
     assert [f"{pc:4d}: {text}" for pc, text, _ in texts(found)] == said
 
 
+@pytest.mark.lab(on="live")
 def test_native_instructions_are_objdumps(loaded, tmp_path):
     """Where each starts, and what it is called."""
     pytest.importorskip("capstone")
@@ -301,6 +304,7 @@ def test_names_that_are_hidden(loaded, monkeypatch):
     assert any(re.fullmatch(r"\(85\) call unknown#-?\d+", text) for _, text, _ in texts(found))
 
 
+@pytest.mark.lab(on="live")
 def test_native_instructions_are_whole(loaded):
     """The bytes of all instructions are the code; each function starts and ends as one of this machine's does."""
     pytest.importorskip("capstone")
@@ -361,6 +365,7 @@ def test_a_pinned_object(loaded):
         os.unlink(path)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     ("kind", "how", "what", "words"),
     [

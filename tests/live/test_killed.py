@@ -158,7 +158,7 @@ def test_a_process_that_ends_takes_its_links_with_it():
     for name, (program, mode) in there().items():
         if mode == "tracefs":
             continue
-        with Child(partial(hold, program, mode, []), work=lambda: None):
+        with Child(partial(hold, program, mode, []), lambda: None):
             assert loaded(), name
         deadline = time.monotonic() + 60
         while loaded():

@@ -121,6 +121,7 @@ def test_a_kernel_without_it_says_so(kprobes):
         assert obj[counts][0] == 0
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "given",
     [

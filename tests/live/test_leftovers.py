@@ -317,6 +317,7 @@ def test_nothing_is_left(bpfasm):
     assert bpfasm("clean").out == "nothing is left of any process\n"
 
 
+@pytest.mark.lab(on="live")
 def test_who_may_not_look_says_so(bpfasm, tmp_path):
     """An ordinary user does not claim more than he could see; what that is depends on how things are mounted."""
     if os.geteuid() != 0:
@@ -349,6 +350,7 @@ def test_who_may_not_look_says_so(bpfasm, tmp_path):
     in_child(look)
 
 
+@pytest.mark.lab(on="live")
 def test_documents_follow_their_schemas(bpfasm):
     jsonschema = pytest.importorskip("jsonschema")
     for name in ("doctor", "clean"):

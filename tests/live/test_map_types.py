@@ -35,9 +35,7 @@ RUNNING = number(running_series())
 def is_built_out(row):
     """Tell whether this kernel is configured without a type."""
     if row.type == BPF_MAP_TYPE_INODE_STORAGE:
-        return "bpf_lsm_" not in " ".join(
-            name for name in system.kernel_symbols() if name.startswith("bpf_lsm_inode")
-        )
+        return "bpf_lsm_inode_permission" not in system.kernel_symbols()
     if row.type == BPF_MAP_TYPE_XSKMAP:
         return "xsk_map_alloc" not in system.kernel_symbols()
     return False

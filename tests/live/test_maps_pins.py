@@ -493,6 +493,7 @@ def test_directories_and_names_that_are_too_long(bpffs):
         assert caught.value.do in (f"see what is in it: ls {bpffs}", pins._SHORT)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("id", [-1, 1 << 32])
 def test_what_is_no_id(id):
     with pytest.raises(RecordError, match=f"map_id is {id}, and the kernel's field takes 0 to 4294967295"):

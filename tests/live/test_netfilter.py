@@ -89,6 +89,7 @@ def test_a_priority_has_one_program():
     alone(test)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("words", [("ipv5", "local_in"), ("ipv4", "ingress")])
 def test_what_is_no_hook(words):
     with pytest.raises(OperandError) as caught:

@@ -114,6 +114,7 @@ def test_a_program_in_words(shown):
     assert lines[3:] == [f"\tbtf_id {about.btf_id}"]
 
 
+@pytest.mark.lab(on="live")
 def test_a_program_as_bpftool_shows_it(shown):
     id = shown[0].info().id
     # A newer bpftool says which processes hold it, too.
@@ -128,6 +129,7 @@ def test_all_programs_are_listed(shown):
     assert f"{mine['id']}: sched_cls  name a_name_of_twenty_one" in bpfasm("prog")
 
 
+@pytest.mark.lab(on="live")
 def test_programs_as_bpftool_lists_them(shown):
     ours = {each["id"]: each for each in document("prog-list", "prog", "list")["programs"]}
     said = {each["id"]: each for each in json.loads(bpftool("-j", "prog", "list"))}
@@ -183,6 +185,7 @@ def test_translated_instructions(shown):
     assert "BPF_LD_MAP_FD(BPF_REG_1, " in bpfasm("disasm", f"id:{id}", "--to", "macro")
 
 
+@pytest.mark.lab(on="live")
 def test_translated_instructions_as_bpftool_dumps_them(shown, tmp_path):
     id, file = shown[0].info().id, tmp_path / "code"
     for more in ([], ["opcodes"], ["linum"]):
@@ -195,6 +198,7 @@ def test_translated_instructions_as_bpftool_dumps_them(shown, tmp_path):
     assert file.read_bytes() == shown[0].xlated()
 
 
+@pytest.mark.lab(on="live")
 def test_native_instructions(shown, tmp_path):
     prog, file = shown[0], tmp_path / "code"
     id = prog.info().id
@@ -257,6 +261,7 @@ def test_a_map_in_words():
         assert bpfasm("map", "show", "id", about["id"]).splitlines()[2].endswith("frozen")
 
 
+@pytest.mark.lab(on="live")
 def test_maps_as_bpftool_lists_them():
     with load(spec(), ArrayMap("plain", value=8, max_entries=3)) as obj:
         mine = {each.info()["id"] for each in obj.maps}
@@ -291,6 +296,7 @@ def test_a_map_with_types_is_decoded():
         assert values[1]["value_hex"] == VALUES[1].to_bytes().hex()
 
 
+@pytest.mark.lab(on="live")
 def test_decoded_as_bpftool_does_it():
     with load(spec(initial=VALUES)) as obj:
         id = obj.maps[0].info()["id"]
@@ -302,6 +308,7 @@ def test_decoded_as_bpftool_does_it():
             assert {"key": each["key"], "value": each["values"][0]["value"]} == other["formatted"]
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "declared",
     [
@@ -444,6 +451,7 @@ def test_links_in_words(links):
     assert listed[second.id]["details"] == {"ifindex": 1}
 
 
+@pytest.mark.lab(on="live")
 def test_links_as_bpftool_lists_them(links):
     ours = {each["id"]: each for each in document("link-list", "link")["links"]}
     said = {each["id"]: each for each in json.loads(bpftool("-j", "link", "list"))}
@@ -608,6 +616,7 @@ def test_types_in_words(shown):
         assert re.match(r"\d+: name \[vmlinux\]  size \d+B", bpfasm("btf", "list"))
 
 
+@pytest.mark.lab(on="live")
 def test_types_as_bpftool_lists_them(shown):
     ours = {each["id"]: each for each in document("btf-list", "btf")["btfs"]}
     said = {each["id"]: each for each in json.loads(bpftool("-j", "btf", "list"))}
@@ -619,6 +628,7 @@ def test_types_as_bpftool_lists_them(shown):
 # What is wrong
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -651,6 +661,7 @@ def test_two_lines(words, said):
     assert said in lines[0]
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("verb", ["prog", "map", "link", "btf"])
 def test_help_begins_with_examples(verb):
     with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:

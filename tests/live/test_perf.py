@@ -484,6 +484,7 @@ def test_a_child_keeps_what_is_where_the_buffers_were(python):
 # What cannot be
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("pages", [0, 3, 6, -1, 100])
 def test_pages_are_a_power_of_two(obj, pages):
     with pytest.raises(BpfasmError, match=f"a power of two of pages, and {pages} is none") as caught:

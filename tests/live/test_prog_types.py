@@ -5,6 +5,7 @@ import os
 import re
 import struct
 from ctypes import create_string_buffer
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -87,10 +88,14 @@ def there(row):
     if not since(release(row.since)):
         assert not loads(smallest(row.type))
         pytest.skip(f"{row.name} is new in {row.since}")
-    if row.type == BPF_PROG_TYPE_LIRC_MODE2 and not any(
-        name.startswith("lirc_mode2_") for name in system.kernel_symbols()
-    ):
+    if row.type == BPF_PROG_TYPE_LIRC_MODE2 and not has_lirc():
         pytest.skip("built without CONFIG_BPF_LIRC_MODE2")
+
+
+@cache
+def has_lirc():
+    """Return whether the kernel has what such programs are for."""
+    return any(name.startswith("lirc_mode2_") for name in system.kernel_symbols())
 
 
 def test_the_table_has_every_type_once():

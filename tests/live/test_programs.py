@@ -270,6 +270,7 @@ def test_the_way_out_where_a_helper_is_refused(id, type, license, do):
     assert caught.value.pc == 4
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("level", [8, 99, -1])
 def test_a_log_level_that_there_is_not(level):
     with pytest.raises(AssemblyError) as caught:

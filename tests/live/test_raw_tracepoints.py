@@ -112,6 +112,7 @@ def test_the_wrong_type_of_program():
     )
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("name", ["", "sched/sched_process_exec", "sched:sched_switch", "2nd", "ä"])
 def test_what_is_no_name(name):
     with pytest.raises(OperandError, match="is no name of a tracepoint") as caught:

@@ -100,6 +100,7 @@ def test_an_event_that_the_machine_does_not_count():
     assert caught.value.rule == "no-perf-event"
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "given", [("cpu-clok", {"period": 1}), ("cpu-clock", {}), ("cpu-clock", {"period": 1, "frequency": 1})]
 )

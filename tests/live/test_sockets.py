@@ -295,6 +295,7 @@ def test_a_map_has_one_program_of_a_kind():
     alone(test)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "wrong", [lambda: sockmap(3, "verdicts"), lambda: socket_filter("eth0"), lambda: reuseport(None)]
 )

@@ -56,6 +56,7 @@ def test_what_a_snippet_made_shows_the_callers_line_once():
     ]  # fmt: skip
 
 
+@pytest.mark.lab(on="live")
 def test_bpftool_shows_the_lines():
     if not shutil.which("bpftool"):
         pytest.skip("needs bpftool (apt install bpftool)")

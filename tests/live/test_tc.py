@@ -213,6 +213,7 @@ def test_both_mechanisms_count_the_same(rows):
     alone(test)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -300,6 +300,7 @@ def test_the_size_that_was_needed_is_in_the_error(loaded):
     assert out.raw[8:] == PACKET[:2]
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("repeat", [-1, 1 << 32])
 def test_a_number_that_does_not_fit(loaded, repeat):
     with pytest.raises(RecordError) as caught:
@@ -308,6 +309,7 @@ def test_a_number_that_does_not_fit(loaded, repeat):
     assert caught.value.rule == "value-range"
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("room", [-100, 1 << 40, "4096"])
 def test_a_room_that_no_packet_needs(loaded, room):
     program = loaded([BPF_MOV64_IMM(R0, XDP_PASS), EXIT])

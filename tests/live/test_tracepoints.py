@@ -213,6 +213,7 @@ def test_the_wrong_type_and_the_wrong_mode():
     assert caught.value.do == "its modes are auto, link, perf"
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize("names", [("", "x"), ("a", ""), ("a/b", "c"), ("../x", "y"), ("a", "b:c"), ("a", None)])
 def test_what_is_no_name(names):
     with pytest.raises(OperandError, match="is no name of a tracepoint") as caught:

@@ -249,6 +249,7 @@ def test_a_mark_with_a_semaphore_and_an_argument(marked, mode):
             assert process.wait(60) == 0
 
 
+@pytest.mark.lab(on="live")
 def test_marks_are_those_that_readelf_lists(marked):
     if not shutil.which("readelf"):
         pytest.skip("readelf is not installed")
@@ -310,6 +311,7 @@ def test_tracefs_takes_no_spaces(libc, tmp_path):
         assert obj[counts][0] == EVENTS
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     "make",
     [

@@ -207,6 +207,7 @@ def test_who_waits_for_room_is_woken(deep_sleep, rings):
     assert reader.drain()[-1] == message(1)
 
 
+@pytest.mark.lab(on="live")
 @pytest.mark.parametrize(
     ("call", "words"),
     [

@@ -57,9 +57,12 @@ def skip_if_nobody_may(program):
 
 
 class Child:
-    """A process that works when it is told to, and ends with the ``with``. ``first`` is run in it before anything."""
+    """A process that works when it is told to, and ends with the ``with``. ``first`` is run in it before anything.
 
-    def __init__(self, first=lambda: None, work=work):
+    It may know several works, by number.
+    """
+
+    def __init__(self, first=lambda: None, *works):
         asked, self._ask = os.pipe()
         self._done, done = os.pipe()
         self.pid = os.fork()
@@ -69,8 +72,9 @@ class Child:
                     os.close(fd)
                 first()
                 os.write(done, b"1")
-                while os.read(asked, 1):
-                    work()
+                works = works or (work,)
+                while told := os.read(asked, 1):
+                    works[told[0]]()
                     os.write(done, b"1")
             finally:
                 os._exit(0)
@@ -78,8 +82,8 @@ class Child:
         os.close(done)
         assert os.read(self._done, 1) == b"1", "it did not get to its work"
 
-    def work(self):
-        os.write(self._ask, b"1")
+    def work(self, number=0):
+        os.write(self._ask, bytes([number]))
         assert os.read(self._done, 1) == b"1", "it ended"
 
     def __enter__(self):
