@@ -56,9 +56,11 @@ def main() -> NoReturn:
     job = json.loads(sys.stdin.readline())
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     runs = [Run(job, kernel, events) for kernel in job["kernels"]]
-    # The last first: a list of kernels ends with the newest as a rule, on which the fewest tests are skipped, and the
-    # one with the most to do would have no company if it began when the others are through.
-    pool = Pool([run.all for run in reversed(runs)])
+    # The one with the most to do first: it would have no company if it began when the others are through. Of those
+    # with as many tests it is the last, as a rule the newest kernel, on which the fewest are skipped.
+    order = runs[::-1]
+    order.sort(key=lambda run: len(run.left), reverse=True)
+    pool = Pool([run.all for run in order])
     pool.add(job["at_a_time"])
     threading.Thread(target=_listen, args=(pool,), daemon=True).start()
     threading.Thread(target=_watch, args=(runs,), daemon=True).start()

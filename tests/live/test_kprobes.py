@@ -66,7 +66,7 @@ def chown(tmp_path):
     return call
 
 
-@pytest.fixture(params=["auto", "link", "perf", "tracefs"])
+@pytest.fixture(params=["link", "perf", "tracefs"])
 def mode(request, kprobes):
     """A mechanism of attaching that this kernel has."""
     if request.param == "link" and features.ask("link/perf_event").state == "no":
@@ -81,7 +81,7 @@ def test_counts_every_call(chown, mode, where):
     program, counts = counter("exact", where)
     with load(program) as obj:
         (link,) = obj.attach(mode)
-        assert mode in (link.mode, "auto")
+        assert link.mode == mode
         chown()
         assert obj[counts][0] == CALLS
         chown()

@@ -137,23 +137,6 @@ def test_record_keys():
         assert dict(obj[spec].items()) == {Pair(a=1, b=2): b"name"}
 
 
-@pytest.mark.parametrize("declare", [PerCpuHashMap, PerCpuArrayMap])
-@pytest.mark.parametrize("value", [u8, u32, u64, raw(12)])
-def test_per_cpu_values_are_lists(declare, value):
-    more = {"key": u32} if declare is PerCpuHashMap else {}
-    one = b"123456789012" if value.size == 12 else 7
-    spec = declare("percpu", value=value, max_entries=2, initial={0: one}, **more)
-    with load(spec) as obj:
-        table = obj[spec]
-        assert table[0] == [one] * CPUS
-        values = [bytes([cpu]) * 12 if value.size == 12 else cpu for cpu in range(CPUS)]
-        table[1] = values
-        assert table[1] == values
-        assert dict(table.items()) == {0: [one] * CPUS, 1: values}
-        with pytest.raises(RecordError, match=f"each of {CPUS} CPUs, and {CPUS + 1} were given"):
-            table[1] = [*values, values[0]]
-
-
 def test_initial_values_and_one_map_for_two_programs():
     counts = HashMap("counts", key=u32, value=u64, max_entries=1, initial={0: 42})
     programs = [

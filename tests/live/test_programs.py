@@ -9,6 +9,7 @@ import sys
 import pytest
 from support import zygote
 from support.bpf2 import running_series
+from support.each import each
 
 from bpfasm.asm import *
 from bpfasm.errors import AssemblyError, FeatureMissing, KernelError, LinkError, VerifierError
@@ -176,20 +177,21 @@ def test_a_refusal_points_at_the_line():
     assert ".log" in second
 
 
-@pytest.mark.parametrize(
-    ("insns", "number", "words", "pc"),
-    [
-        ([BPF_EXIT_INSN()], errno.EACCES, "R0 !read_ok", 0),
-        ([BPF_MOV64_REG(R0, R5), BPF_EXIT_INSN()], errno.EACCES, "R5 !read_ok", 0),
-        ([BPF_MOV64_IMM(R0, 0), BPF_JMP_A(50), BPF_EXIT_INSN()], errno.EINVAL, "jump out of range from insn 1", 1),
-        ([BPF_JMP_A(1), BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()], errno.EINVAL, "unreachable insn 1", 1),
-        ([BPF_RAW_INSN(0x8F, 0, 0, 0, 0), BPF_EXIT_INSN()], errno.EINVAL, "unknown opcode 8f", 0),
-        ([BPF_MOV64_IMM(R0, 0), BPF_RAW_INSN(0xB7, 11, 0, 0, 0), BPF_EXIT_INSN()], errno.EINVAL, "R11 is invalid", 1),
-        ([BPF_MOV64_IMM(R0, 0), BPF_RAW_INSN(0xB7, 0, 0, 5, 0), BPF_EXIT_INSN()], errno.EINVAL, "reserved fields", 1),
-        ([BPF_EMIT_CALL(9999), *RETURN_0], errno.EINVAL, "invalid func unknown#9999", 0),
-    ],
-)
-def test_refusals(insns, number, words, pc):
+REFUSED = [
+    ([BPF_EXIT_INSN()], errno.EACCES, "R0 !read_ok", 0),
+    ([BPF_MOV64_REG(R0, R5), BPF_EXIT_INSN()], errno.EACCES, "R5 !read_ok", 0),
+    ([BPF_MOV64_IMM(R0, 0), BPF_JMP_A(50), BPF_EXIT_INSN()], errno.EINVAL, "jump out of range from insn 1", 1),
+    ([BPF_JMP_A(1), BPF_MOV64_IMM(R0, 0), BPF_EXIT_INSN()], errno.EINVAL, "unreachable insn 1", 1),
+    ([BPF_RAW_INSN(0x8F, 0, 0, 0, 0), BPF_EXIT_INSN()], errno.EINVAL, "unknown opcode 8f", 0),
+    ([BPF_MOV64_IMM(R0, 0), BPF_RAW_INSN(0xB7, 11, 0, 0, 0), BPF_EXIT_INSN()], errno.EINVAL, "R11 is invalid", 1),
+    ([BPF_MOV64_IMM(R0, 0), BPF_RAW_INSN(0xB7, 0, 0, 5, 0), BPF_EXIT_INSN()], errno.EINVAL, "reserved fields", 1),
+    ([BPF_EMIT_CALL(9999), *RETURN_0], errno.EINVAL, "invalid func unknown#9999", 0),
+]
+
+
+@each(REFUSED, named=lambda case: case[2])
+def test_refusals(case):
+    insns, number, words, pc = case
     error = refused(*insns)
     assert error.errno == number
     assert words in error.what
@@ -357,9 +359,9 @@ def test_closing_is_idempotent_and_in_order():
     prog = program([BPF_LD_MAP_FD(R1, counts), *RETURN_0])
     obj = load(prog)
     closed = []
-    for each in (*obj.maps, *obj.programs):
-        close = each.close
-        each.close = lambda close=close, each=each: (closed.append(each), close())
+    for one in (*obj.maps, *obj.programs):
+        close = one.close
+        one.close = lambda close=close, one=one: (closed.append(one), close())
     obj.close()
     obj.close()
     assert closed[:2] == [obj[prog], obj[counts]]

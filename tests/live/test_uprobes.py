@@ -38,7 +38,7 @@ def libc():
     return find_file("libc")
 
 
-@pytest.fixture(params=["auto", "link", "perf", "tracefs"])
+@pytest.fixture(params=["link", "perf", "tracefs"])
 def mode(request):
     if request.param == "link" and features.ask("link/perf_event").state == "no":
         pytest.skip("this kernel has no BPF links on perf events")
@@ -53,11 +53,20 @@ def test_23_calls_are_23_events(mode, where):
     with load(program) as obj:
         work()
         (link,) = obj.attach(mode)
-        assert mode in (link.mode, "auto")
+        assert link.mode == mode
         work()
         assert obj[counts][0] == EVENTS
         assert link.missed() is None
         link.close()
+        work()
+        assert obj[counts][0] == EVENTS
+
+
+def test_auto_takes_the_best():
+    program, counts = counter("best", TYPE, uprobe("libc", "getpriority"))
+    with load(program) as obj:
+        (link,) = obj.attach()
+        assert link.mode == ("link" if features.ask("link/perf_event").state == "yes" else "perf")
         work()
         assert obj[counts][0] == EVENTS
 

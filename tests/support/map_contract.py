@@ -6,11 +6,13 @@ on the kernel's. ``make(spec)`` skips where there are no such maps.
 
 from errno import E2BIG, EEXIST, ENOENT
 from ipaddress import IPv4Network, IPv6Address, ip_network
+from itertools import product
 
 import pytest
 
 from bpfasm.asm import *
 from bpfasm.errors import KernelError, MapError, RecordError
+from support.each import each
 
 
 class Pair(Record):
@@ -182,9 +184,13 @@ def test_an_array_filled_from_a_list(make):
 # A value for each CPU
 
 
-@pytest.mark.parametrize("declare", [PerCpuHashMap, PerCpuArrayMap, LruPerCpuHashMap])
-@pytest.mark.parametrize("value", [u8, u32, u64, s16, raw(12), Pair], ids=["u8", "u32", "u64", "s16", "raw", "Pair"])
-def test_per_cpu_values_are_lists(make, cpus, declare, value):
+PER_CPU = list(product((PerCpuHashMap, PerCpuArrayMap, LruPerCpuHashMap), (u8, u32, u64, s16, raw(12), Pair)))
+
+
+@each(PER_CPU, named=str)
+def test_per_cpu_values_are_lists(case, make, cpus):
+    declare, value = case
+
     def nth(number):
         return {raw(12): bytes([number]) * 12, Pair: Pair(a=number, b=9)}.get(value, number)
 
