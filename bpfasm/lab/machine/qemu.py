@@ -26,8 +26,10 @@ _KVM_CREATE_VM = 0xAE01
 _KVM_API_VERSION = 12
 
 #: What every guest gets on its command line: a panic ends the machine at once (with -no-reboot), and an oops is a
-#: panic, so that nothing goes on half-broken. The rest saves waiting for what does not matter here.
-CMDLINE = "quiet panic=-1 oops=panic cryptomgr.notests"
+#: panic, so that nothing goes on half-broken. The rest saves waiting for what does not matter here: who attaches or
+#: closes a link waits for a grace period, which comes at once when it is expedited (emulated 7.3, both together: 120
+#: ms before, 38 after at a tracepoint, 235 and 90 for a uprobe, 135 and 80 for a kprobe).
+CMDLINE = "quiet panic=-1 oops=panic cryptomgr.notests rcupdate.rcu_expedited=1"
 
 #: With one thread for each processor, QEMU's TCG loses when a kernel rewrites its own code (each kprobe and
 #: tracepoint does) while another processor runs it: oopses at boot and within seconds of tracing. One thread in
