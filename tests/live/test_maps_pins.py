@@ -375,33 +375,35 @@ def mappings():
         return sum("bpf-map" in line for line in file)
 
 
-@pytest.mark.parametrize(
-    ("value", "one"),
-    [(u8, 7), (u32, 7), (u64, 1 << 63), (s16, -7), (Wide, Wide(a=1, b=2, c=3, d=4))],
-    ids=["u8", "u32", "u64", "s16", "Wide"],
-)
-def test_an_array_is_memory(value, one):
-    spec = ArrayMap("array", value=value, **MMAPABLE)
-    zero = Wide(a=0, b=0, c=0, d=0) if value is Wide else 0
+def test_arrays_are_memory():
+    wide = Wide(a=1, b=2, c=3, d=4)
+    ones = {"u8": (u8, 7), "u32": (u32, 7), "u64": (u64, 1 << 63), "s16": (s16, -7), "wide": (Wide, wide)}
+    specs = [ArrayMap(name, value=value, **MMAPABLE) for name, (value, _) in ones.items()]
     before = mappings()
-    with load(spec) as obj:
-        m, memory = obj[spec], obj[spec].memory()
-        assert mappings() == before + 1
-        assert obj[spec].memory() is memory
-        m[999] = one
-        assert (len(memory), memory[999], memory[-1], memory[0]) == (1000, one, one, zero)
-        memory[3] = one
-        assert m[3] == one
-        values = memory.tolist()
-        assert len(values) == 1000
-        assert {number for number, value in enumerate(values) if value == one} == {3, 999}
-        assert list(memory) == list(m.values())
-        step = (spec.value_size + 7) // 8 * 8
-        assert len(memory.view) == -(-1000 * step // os.sysconf("SC_PAGESIZE")) * os.sysconf("SC_PAGESIZE")
-        with pytest.raises(IndexError):
-            memory[1000]
-        del memory
+    with load(*specs) as obj:
+        for spec in specs:
+            used_as_memory(obj[spec], ones[spec.name][1])
+        assert mappings() == before + len(specs)
     assert mappings() == before
+
+
+def used_as_memory(m, one):
+    """Hold an array of 1,000 zeros in memory against the map that it is."""
+    memory = m.memory()
+    assert m.memory() is memory
+    zero, m[999] = memory[0], one
+    assert (len(memory), memory[999], memory[-1], memory[0]) == (1000, one, one, zero)
+    assert zero == (Wide(a=0, b=0, c=0, d=0) if isinstance(one, Wide) else 0)
+    memory[3] = one
+    assert m[3] == one
+    values = memory.tolist()
+    assert len(values) == 1000
+    assert {number for number, value in enumerate(values) if value == one} == {3, 999}
+    assert list(memory) == list(m.values())
+    step = (m.spec.value_size + 7) // 8 * 8
+    assert len(memory.view) == -(-1000 * step // os.sysconf("SC_PAGESIZE")) * os.sysconf("SC_PAGESIZE")
+    with pytest.raises(IndexError):
+        memory[1000]
 
 
 def test_memory_outlives_its_map():
