@@ -16,6 +16,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 import gc
+import itertools
 import json
 import os
 import sys
@@ -28,7 +29,7 @@ from bpfasm.testing import plugin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import warnings
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from typing import Any
 
 #: Plugins of pytest's that are about the host's run, and would have something to do here at each fixture or report.
@@ -78,6 +79,7 @@ class Worker:
         self.events = events
         self.stderr = os.dup(2)
         self.collected: dict[str, tuple[str, str]] = {}
+        self.wanted = {part for name in job["ids"] for part in _parts(name)}
         self.held = b""
         self.alarm = 0.0
 
@@ -115,6 +117,11 @@ class Worker:
             self.collected[report.nodeid] = "skipped", report.longrepr[2].removeprefix("Skipped: ")
         elif report.failed:
             self.collected[report.nodeid] = "failed", report.longreprtext
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pycollect_makeitem(self, collector: pytest.Collector, name: str) -> list[pytest.Item] | None:
+        """Make no tests of functions and classes that have none of those that the host asks for."""
+        return None if f"{collector.nodeid}::{name}" in self.wanted else []
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -185,6 +192,11 @@ class Worker:
             nodeid=nodeid,
             location=location,
         )
+
+
+def _parts(name: str) -> Iterator[str]:
+    """Yield the id of a test without its parameters, and those of the classes that it is in."""
+    return itertools.accumulate(name.partition("[")[0].split("::"), "{}::{}".format)
 
 
 def _is_plain(report: pytest.TestReport) -> bool:
