@@ -11,6 +11,7 @@ import termios
 
 import pytest
 
+from bpfasm.lab.packages import progress
 from bpfasm.lab.packages.progress import Reporter, bar
 
 PROGRAM = """
@@ -104,6 +105,14 @@ def test_lines_where_there_is_no_terminal(capsys):
         "lab: linux-image 6.1: 2.0 of 2.0 MB",
         "lab: lists: 100 %",
     ]
+
+
+def test_a_line_is_not_said_again(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_PLAIN_S", 0)
+    show = Reporter()
+    for done in (0, 10, 930, 931, 939, 1000):
+        show("package lists", done // 10, 100)
+    assert capsys.readouterr().err.splitlines() == [f"lab: package lists: {percent} %" for percent in (0, 1, 93, 100)]
 
 
 def test_a_bar_of_nothing():

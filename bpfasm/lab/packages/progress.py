@@ -37,7 +37,7 @@ class Reporter:
     """Show progress on stderr."""
 
     def __init__(self) -> None:
-        self.what = ""
+        self.what = self.line = ""
         self.shown = 0.0
         self.done = True
         self.rewrites = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
@@ -56,8 +56,11 @@ class Reporter:
         if self.rewrites:
             end = "\n" if finished else ""
             print(f"\r\033[K{bar(what, done, total, *_terminal())}", end=end, file=sys.stderr, flush=True)
-        else:
-            print(f"lab: {what}: {_amount(done, total)}", file=sys.stderr, flush=True)
+            return
+        line = f"lab: {what}: {_amount(done, total)}"
+        if line != self.line:
+            print(line, file=sys.stderr, flush=True)
+        self.line = line
 
     def close(self) -> None:
         """End the line of what was not finished."""
