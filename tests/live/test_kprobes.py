@@ -76,6 +76,10 @@ def mode(request, kprobes):
     return request.param
 
 
+#: What is refused, by the choice among the mechanisms too; what it chooses is one of them.
+with_auto = pytest.mark.parametrize("mode", ["auto", "link", "perf", "tracefs"], indirect=True)
+
+
 @pytest.mark.parametrize("where", [kprobe(syscall="fchownat"), kretprobe(syscall="fchownat")], ids=str)
 def test_counts_every_call(chown, mode, where):
     program, counts = counter("exact", where)
@@ -128,6 +132,7 @@ def test_without_the_pmu_auto_takes_tracefs(kprobes, chown, tracefs_root, monkey
             attach(obj[program], mode="perf")
 
 
+@with_auto
 def test_an_offset(chown, mode):
     # Offset 0 is the entry; what is right behind a first byte is no instruction.
     program, counts = counter("offset", kprobe(symbols_of(kprobe(syscall="fchownat"))[0], offset=1))
@@ -139,6 +144,7 @@ def test_an_offset(chown, mode):
         assert obj[counts][0] == 0
 
 
+@with_auto
 def test_an_offset_beyond_the_function(mode):
     program, _ = counter("beyond", kprobe(symbols_of(kprobe(syscall="fchownat"))[0], offset=1 << 30))
     with load(program) as obj, pytest.raises(KernelError) as caught:
@@ -176,6 +182,7 @@ def test_symbols_of_every_kind(kprobes, where, what, do):
     unknown("auto", where, what, do)
 
 
+@with_auto
 def test_a_function_that_must_not_be_probed(mode):
     forbidden = next(
         (each for each in ("do_int3", "exc_int3", "notify_die") if each in system.kernel_symbols()), None
@@ -218,6 +225,7 @@ def no_event_of_ours():
 
 
 @pytest.mark.lab(on="one")
+@with_auto
 def test_the_third_that_fails_takes_the_others_back(chown, mode):
     one, ones = counter("one", kprobe(syscall="fchownat"))
     two, _ = counter("two", kretprobe(syscall="fchownat"))
