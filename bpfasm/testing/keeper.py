@@ -56,11 +56,7 @@ def main() -> NoReturn:
     job = json.loads(sys.stdin.readline())
     events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     runs = [Run(job, kernel, events) for kernel in job["kernels"]]
-    # The one with the most to do first: it would have no company if it began when the others are through. Of those
-    # with as many tests it is the last, as a rule the newest kernel, on which the fewest are skipped.
-    order = runs[::-1]
-    order.sort(key=lambda run: len(run.left), reverse=True)
-    pool = Pool([run.all for run in order])
+    pool = Pool([run.all for run in longest_first(runs)])
     pool.add(job["at_a_time"])
     threading.Thread(target=_listen, args=(pool,), daemon=True).start()
     threading.Thread(target=_watch, args=(runs,), daemon=True).start()
@@ -68,6 +64,15 @@ def main() -> NoReturn:
         event = events.get()
         sys.stdout.buffer.write(json.dumps(event).encode() + b"\n")
         sys.stdout.buffer.flush()
+
+
+def longest_first(runs: list[Run]) -> list[Run]:
+    """Return the runs in the order in which they begin.
+
+    The one with the most to do would have no company if it began when the others are through. Of those with as many
+    tests it is the last, as a rule the newest kernel, on which the fewest are skipped.
+    """
+    return sorted(runs, key=lambda run: len(run.left))[::-1]
 
 
 def _listen(pool: Pool) -> None:

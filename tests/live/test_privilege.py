@@ -381,7 +381,7 @@ def test_memory_that_a_cgroup_does_not_give(python):
             except KernelError as error:
                 print(error.errno, error.rule, error.what, error.do, sep="\\n")
     """
-    limit = 64 << 20
+    limit = 16 << 20
     with memory_cgroup(limit) as folder, python(code, folder) as process:
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")

@@ -5,11 +5,13 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 
 import pytest
 
 from bpfasm.testing.guests import Guests
+from bpfasm.testing.keeper import Run, longest_first
 
 pytest_plugins = ["pytester"]
 
@@ -275,3 +277,10 @@ def test_one_more_guest_runs_when_pytest_is_through_if_it_was_busy(monkeypatch, 
     with pytest.raises(StopIteration):
         loop.send(True)
     assert asked == (["busy True", "one more"] if tests_here else ["busy False"])
+
+
+def test_the_kernel_with_the_most_tests_begins_and_the_newest_of_those_with_as_many():
+    counts = {"5.10": 3, "6.1": 1, "6.12": 2, "7": 3}
+    kernels = [{"name": name, "version": name, "ids": map(str, range(count))} for name, count in counts.items()]
+    runs = [Run({}, kernel, SimpleQueue()) for kernel in kernels]
+    assert [run.name for run in longest_first(runs)] == ["7", "5.10", "6.12", "6.1"]
