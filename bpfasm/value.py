@@ -32,15 +32,20 @@ class Value:
         cls._defaults = cls._defaults | {name: cls.__dict__[name] for name in own if name in cls.__dict__}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        fields = self._fields
-        given = dict(zip(fields, args, strict=False))
-        values = {**self._defaults, **given, **kwargs}
-        if len(args) > len(fields) or len(values) != len(fields) or given.keys() & kwargs.keys():
-            raise TypeError(self._misfit(args, kwargs))
-        for name in fields:
-            if name not in values:
+        fields, values, used = self._fields, self.__dict__, len(args)
+        values.update(zip(fields, args, strict=False))
+        if used != len(fields) or kwargs:
+            taken = 0
+            for name in fields[used:]:
+                if name in kwargs:
+                    values[name] = kwargs[name]
+                    taken += 1
+                elif name in self._defaults:
+                    values[name] = self._defaults[name]
+                else:
+                    raise TypeError(self._misfit(args, kwargs))
+            if taken != len(kwargs) or used > len(fields):
                 raise TypeError(self._misfit(args, kwargs))
-            self.__dict__[name] = values[name]
         self.__post_init__()
 
     def __post_init__(self) -> None:

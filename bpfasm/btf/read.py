@@ -22,11 +22,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from mmap import mmap
+    from typing import Protocol
 
     from bpfasm.isa.insn import ByteOrder
 
     #: The bytes of a blob, in memory of our own or mapped from a file.
     Blob = bytes | mmap
+
+    class Types(Protocol):
+        """What has types by their ids: a Btf, or one that shows them by other names."""
+
+        def type(self, id: int) -> BtfType:
+            """Return a type."""
+
+        def size_of(self, id: int) -> int:
+            """Return the bytes of a type."""
+
 
 #: The words of 4 bytes behind a type's first three: fixed, and for each of what it counts. By kind.
 _WORDS = {

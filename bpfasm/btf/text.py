@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bpfasm.btf.read import Btf, BtfType, Member
+    from bpfasm.btf.read import Btf, BtfType, Member, Types
 
 _COMPOSITE = {uapi.BTF_KIND_STRUCT: "struct", uapi.BTF_KIND_UNION: "union"}
 ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
@@ -40,7 +40,7 @@ _COLUMN = 57
 _MOST_LINES = 1 << 16
 
 
-def c_name(btf: Btf, id: int, name: str = "") -> str:
+def c_name(btf: Types, id: int, name: str = "") -> str:
     """Return the declaration of a ``name`` of a type in C, without a name that of the type itself.
 
     What has no name and is no pointer, array or function shows what it is, ``struct {...}``. Raises DecodeError.
@@ -48,7 +48,7 @@ def c_name(btf: Btf, id: int, name: str = "") -> str:
     return _declared(btf, id, name, [1 << 10])
 
 
-def _declared(btf: Btf, id: int, name: str, left: list[int]) -> str:
+def _declared(btf: Types, id: int, name: str, left: list[int]) -> str:
     """Build a declaration from the name outwards; ``left`` counts down over all that belongs to it."""
     words: list[str] = []
     for _ in range(2 * MOST_DEEP):
@@ -59,7 +59,8 @@ def _declared(btf: Btf, id: int, name: str, left: list[int]) -> str:
         if type.kind in _QUALIFIERS:
             words.insert(0, _QUALIFIERS[type.kind])
         elif type.kind == uapi.BTF_KIND_TYPE_TAG:
-            words.insert(0, f"__{type.name}")
+            # With the flag the name is any attribute, as it is written.
+            words.insert(0, f"__attribute__(({type.name}))" if type.flag else f"__{type.name}")
         elif type.kind == uapi.BTF_KIND_PTR:
             inner = " ".join([*words, name]) if words else name
             name, words = f"*{inner}", []
@@ -76,7 +77,7 @@ def _declared(btf: Btf, id: int, name: str, left: list[int]) -> str:
     raise DecodeError(f"type {id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
 
 
-def _parameters(btf: Btf, type: BtfType, left: list[int]) -> str:
+def _parameters(btf: Types, type: BtfType, left: list[int]) -> str:
     shown = [_declared(btf, each.type, each.name, left) if each.type or each.name else "..." for each in type.members]
     return ", ".join(shown) or "void"
 
@@ -138,7 +139,11 @@ def _whole(btf: Btf, type: BtfType, tail: str) -> list[str]:
 def enum_lines(type: BtfType, indent: str = "") -> list[str]:
     """Return the lines of an enum without the last, its closing brace."""
     head = f"{indent}enum {type.name} {{" if type.name else f"{indent}enum {{"
-    return [head, *(f"{indent}\t{each.name} = {each.value}," for each in type.members)]
+    return [head, *(f"{indent}\t{each.name} = {_number(each.value)}," for each in type.members)]
+
+
+def _number(value: int) -> str:
+    return f"{value}ULL" if value >> 63 > 0 else str(value)
 
 
 def _count(number: int, what: str) -> str:

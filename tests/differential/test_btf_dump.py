@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -12,10 +11,8 @@ from support.bpftool import files
 
 from bpfasm import cli
 from bpfasm.asm import *
-from bpfasm.btf.write import Writer
 from bpfasm.kernel import load
 from bpfasm.kernel.needs import missing
-from bpfasm.uapi import btf as u
 from tests.differential.test_btf_write import written
 
 ROOT = Path(__file__).parents[2]
@@ -85,36 +82,6 @@ def compiled(gcc, tmp_path):
 
 def test_an_object_file(compiled, capsys):
     assert len(same(capsys, "file", compiled)["types"]) > 20
-
-
-def test_in_c_a_compiler_takes_it(compiled, tmp_path, capsys):
-    """Each type behind what it needs, and of the same size as in the source."""
-    assert cli.main(["btf", "dump", "file", str(compiled), "format", "c"]) == 0
-    text = capsys.readouterr().out
-    path = tmp_path / "a.c"
-    again = SOURCE.partition("struct node first")[0].replace("enum colour { RED, GREEN = 5 };", "")
-    for name in ("node", "anonymous"):
-        again = re.sub(rf"\b{name}\b", f"{name}_", again)
-    same_size = "sizeof(struct node) == sizeof(struct node_) && sizeof(anonymous) == sizeof(anonymous_)"
-    path.write_text(f'{text}{again}_Static_assert({same_size} && GREEN == 5, "");\n')
-    subprocess.run(["gcc", "-fsyntax-only", path], check=True)
-
-
-def test_in_c_what_is_behind_a_pointer_need_not_be_whole(gcc, tmp_path, capsys):
-    """A struct that is reached by a typedef, whose own struct holds the first; they come in the wrong order."""
-    w = Writer()
-    inner, outer, pointer, name = 2, 3, 4, 5
-    w.add_int("int", 4)
-    assert w.add_struct("inner", 16, [("up", pointer, 0), ("n", 1, 64)]) == inner
-    assert w.add_struct("outer", 16, [("held", inner, 0)]) == outer
-    assert w.add_pointer(name) == pointer
-    assert w.add_name(u.BTF_KIND_TYPEDEF, outer, "outer_t") == name
-    (tmp_path / "btf").write_bytes(w.to_bytes())
-    assert cli.main(["btf", "dump", "file", str(tmp_path / "btf"), "format", "c"]) == 0
-    text = capsys.readouterr().out
-    assert text.index("typedef struct outer outer_t;") < text.index("struct inner {")
-    assert text.index("struct inner {") < text.index("struct outer {")
-    subprocess.run(["gcc", "-fsyntax-only", "-x", "c", "-"], input=text, text=True, check=True)
 
 
 @pytest.mark.skipif(not VMLINUX.exists(), reason="this kernel has no BTF")
