@@ -67,6 +67,24 @@ def test_23_frames_are_23_events(mode):
     alone(test)
 
 
+@pytest.mark.lab(on="live")
+def test_netlink_with_the_pyroute2_that_distributions_have(monkeypatch):
+    """Before 0.9 it writes the flags of XDP as two bytes, in the other order."""
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+    monkeypatch.setattr(ifinfmsg.xdp.xdp_flags, "fields", [("value", ">H")])
+
+    def test():
+        veth()
+        program, _ = passing("frames", xdp("v1", via="generic"))
+        with load(program) as obj:
+            with obj.attach("netlink")[0]:
+                assert there() == {"skb": obj[program].info().id}
+            assert there() == {}
+
+    alone(test)
+
+
 @pytest.mark.parametrize("mode", ["link", "netlink"])
 def test_another_program_takes_over_where_the_expected_one_is(mode):
     def test():

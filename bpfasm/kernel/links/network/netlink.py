@@ -104,6 +104,10 @@ def set_xdp(ifindex: int, fd: int, flags: int, expected: int | None = None) -> N
     if expected is not None:
         attributes.append(("IFLA_XDP_EXPECTED_FD", expected))
     with _iproute() as ip:
+        # Before 0.9, which is later than Debian 13's, pyroute2 writes the flags as two bytes in network byte order.
+        from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+
+        ifinfmsg.xdp.xdp_flags.fields = [("value", "I")]
         ip.link("set", index=ifindex, xdp={"attrs": attributes})
 
 
