@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
         """
   bpfasm btf list
   bpfasm btf dump id 1 format raw
+  bpfasm btf dump file /sys/kernel/btf/vmlinux format c --out vmlinux.h
   bpfasm btf show task_struct
   bpfasm btf show task_struct.se.sum_exec_runtime --on 5.10,7
   bpfasm btf show bpf_iter_num --to record
