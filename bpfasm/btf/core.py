@@ -18,7 +18,7 @@ number that the record asks for. (tools/lib/bpf/relo_core.c)
 from __future__ import annotations
 
 from bpfasm.btf.core_types import compatible, essential, fields_compatible, flavored, matches, same_kind
-from bpfasm.btf.read import MOST_DEEP
+from bpfasm.btf.read import COMPOSITE, ENUMS, MOST_DEEP
 from bpfasm.errors import DecodeError, LinkError
 from bpfasm.uapi import bpf as uapi, btf as kinds
 from bpfasm.value import Value
@@ -39,19 +39,16 @@ TYPE_KINDS = (
 )
 ENUM_KINDS = (uapi.BPF_CORE_ENUMVAL_EXISTS, uapi.BPF_CORE_ENUMVAL_VALUE)
 
-COMPOSITE = (kinds.BTF_KIND_STRUCT, kinds.BTF_KIND_UNION)
-ENUM = (kinds.BTF_KIND_ENUM, kinds.BTF_KIND_ENUM64)
-
 _STRUCT, _UNION, _TYPEDEF = (kinds.BTF_KIND_STRUCT,), (kinds.BTF_KIND_UNION,), (kinds.BTF_KIND_TYPEDEF,)
 
 #: The kinds that a name without a local type may be of, the likelier ones first: the first that has the name counts.
 _NAMED = {
     **dict.fromkeys(FIELD_KINDS, (_STRUCT, _UNION, _TYPEDEF)),
-    **dict.fromkeys(TYPE_KINDS, (_STRUCT, _UNION, ENUM, _TYPEDEF, (kinds.BTF_KIND_INT,), (kinds.BTF_KIND_FLOAT,))),
-    **dict.fromkeys(ENUM_KINDS, (ENUM, _TYPEDEF)),
+    **dict.fromkeys(TYPE_KINDS, (_STRUCT, _UNION, ENUMS, _TYPEDEF, (kinds.BTF_KIND_INT,), (kinds.BTF_KIND_FLOAT,))),
+    **dict.fromkeys(ENUM_KINDS, (ENUMS, _TYPEDEF)),
 }
 #: What a word before a name narrows it to, as in C.
-_WORDS = {"struct": (kinds.BTF_KIND_STRUCT,), "union": (kinds.BTF_KIND_UNION,), "enum": ENUM}
+_WORDS = {"struct": (kinds.BTF_KIND_STRUCT,), "union": (kinds.BTF_KIND_UNION,), "enum": ENUMS}
 
 #: No path has more steps, unnamed members and elements included (BPF_CORE_SPEC_MAX_LEN).
 MOST_STEPS = 64
@@ -196,7 +193,7 @@ def recorded(btf: Btf, kind: int, type: int, access: str) -> Sought:
     indices = tuple(map(int, parts))
     if kind in ENUM_KINDS:
         enum = btf.resolve(type)
-        if enum.kind not in ENUM or len(indices) > 1 or indices[0] >= len(enum.members):
+        if enum.kind not in ENUMS or len(indices) > 1 or indices[0] >= len(enum.members):
             raise _record(kind, type, access, f"{enum.name or 'the type'} has no such enumerator")
         member = enum.members[indices[0]]
         found = Found(btf, type, enum.id, value=member.value, path=indices)
@@ -298,7 +295,7 @@ def match(sought: Sought, btf: Btf, id: int) -> Found | None:
         return Found(btf, id, id)
     if sought.kind in ENUM_KINDS:
         enum = btf.resolve(id)
-        if enum.kind in ENUM:
+        if enum.kind in ENUMS:
             for index, member in enumerate(enum.members):
                 if essential(member.name) == sought.steps[0].name:
                     return Found(btf, id, enum.id, value=member.value, path=(index,))
@@ -445,7 +442,7 @@ def _load_of(found: Found, size: int) -> tuple[int, int]:
 
 
 def _signed(type: BtfType) -> bool:
-    if type.kind in ENUM:
+    if type.kind in ENUMS:
         return type.flag
     return type.kind == kinds.BTF_KIND_INT and bool(type.detail >> 24 & kinds.BTF_INT_SIGNED)
 

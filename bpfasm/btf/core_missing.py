@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bpfasm.btf.core import COMPOSITE, ENUM_KINDS, FIELD_KINDS, candidates, match
+from bpfasm.btf.core import ENUM_KINDS, FIELD_KINDS, candidates, match
+from bpfasm.btf.read import COMPOSITE
 from bpfasm.btf.text import c_name
 from bpfasm.uapi import btf as uapi
 

@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-from bpfasm.btf.read import MOST_DEEP
+from bpfasm.btf.read import COMPOSITE, ENUMS, MOST_DEEP
 from bpfasm.errors import LinkError
 from bpfasm.uapi import btf as uapi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.btf.read import Btf, BtfType
-
-_ENUM = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
-_COMPOSITE = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
 
 #: What stands between a name and its flavour: ``task_struct___old`` is another look at ``task_struct``.
 FLAVOR = "___"
@@ -41,20 +38,20 @@ def flavored(btf: Btf, name: str, kinds: tuple[int, ...]) -> list[int]:
 
 def same_kind(kind: int) -> tuple[int, ...]:
     """Return the kinds that a kind is the same as: there are two of enums."""
-    return _ENUM if kind in _ENUM else (kind,)
+    return ENUMS if kind in ENUMS else (kind,)
 
 
 def fields_compatible(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
     """Tell whether a field can be read in the place of another. (bpf_core_fields_are_compat())"""
     for _ in range(MOST_DEEP):
         ours, theirs = local.resolve(local_id), target.resolve(target_id)
-        if ours.kind in _COMPOSITE and theirs.kind in _COMPOSITE:
+        if ours.kind in COMPOSITE and theirs.kind in COMPOSITE:
             return True
         if theirs.kind not in same_kind(ours.kind):
             return False
         if ours.kind in (uapi.BTF_KIND_PTR, uapi.BTF_KIND_FLOAT):
             return True
-        if ours.kind in (uapi.BTF_KIND_FWD, *_ENUM):
+        if ours.kind in (uapi.BTF_KIND_FWD, *ENUMS):
             names = essential(ours.name), essential(theirs.name)
             return "" in names or names[0] == names[1]
         if ours.kind == uapi.BTF_KIND_INT:
@@ -97,7 +94,7 @@ class _Comparison:
             ours, theirs = self._both(local_id, target_id)
             if theirs.kind not in same_kind(ours.kind):
                 return False
-            if ours.kind in (uapi.BTF_KIND_UNKN, uapi.BTF_KIND_FWD, *_COMPOSITE, *_ENUM):
+            if ours.kind in (uapi.BTF_KIND_UNKN, uapi.BTF_KIND_FWD, *COMPOSITE, *ENUMS):
                 return True
             if ours.kind == uapi.BTF_KIND_INT:
                 return not _int_offset(ours) and not _int_offset(theirs)
@@ -123,15 +120,15 @@ class _Comparison:
             ours, theirs = self._both(local_id, target_id)
             if essential(ours.name) != essential(theirs.name):
                 return False
-            if ours.kind == uapi.BTF_KIND_FWD or (ours.kind in _COMPOSITE and behind):
+            if ours.kind == uapi.BTF_KIND_FWD or (ours.kind in COMPOSITE and behind):
                 return _announced(ours, theirs, behind)
-            if ours.kind in _ENUM:
-                return theirs.kind in _ENUM and _enumerators_match(ours, theirs)
+            if ours.kind in ENUMS:
+                return theirs.kind in ENUMS and _enumerators_match(ours, theirs)
             if ours.kind != theirs.kind:
                 return False
             if ours.kind == uapi.BTF_KIND_UNKN:
                 return True
-            if ours.kind in _COMPOSITE:
+            if ours.kind in COMPOSITE:
                 return len(ours.members) <= len(theirs.members) and all(
                     any(
                         essential(a.name) == essential(b.name)

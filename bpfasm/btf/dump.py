@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from bpfasm.btf.read import COMPOSITE
 from bpfasm.uapi import btf as uapi
 
 TYPE_CHECKING = False
@@ -80,7 +81,7 @@ def _facts(btf: Btf, type: BtfType) -> Row:
         return {"type_id": type.type}
     if kind == uapi.BTF_KIND_ARRAY:
         return {"type_id": type.type, "index_type_id": btf.words(type.id)[4], "nr_elems": type.detail}
-    if kind in (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION):
+    if kind in COMPOSITE:
         return {"size": type.size, "vlen": len(several), "members": [_member(each) for each in several]}
     if kind in (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64):
         values = [{"name": each.name, "val": each.value} for each in several]

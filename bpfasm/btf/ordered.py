@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from bpfasm.btf.placed import COMPOSITE, Places
-from bpfasm.btf.read import MOST_DEEP
-from bpfasm.btf.text import ENUMS, WITH_BODY, c_name, enum_lines
+from bpfasm.btf.core_types import FLAVOR
+from bpfasm.btf.placed import Places
+from bpfasm.btf.read import COMPOSITE, ENUMS, MOST_DEEP, too_deep
+from bpfasm.btf.text import WITH_BODY, c_name, enum_lines
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as uapi
 
@@ -88,7 +89,7 @@ class _Names:
         found, count = name, self._counts.get(name, 1)
         while found in self._words:
             count += 1
-            found = f"{name}___{count}"
+            found = f"{name}{FLAVOR}{count}"
         self._words[found], self._counts[name] = word, count
         return found
 
@@ -97,7 +98,7 @@ class _Names:
         found, count = name, 1
         while self._words.setdefault(found, word) != word:
             count += 1
-            found = f"{name}___{count}"
+            found = f"{name}{FLAVOR}{count}"
         return found
 
 
@@ -217,13 +218,13 @@ def _unnamed(types: _Types, id: int) -> BtfType | None:
         if type.kind == uapi.BTF_KIND_TYPEDEF or not type.type:
             return None
         id = type.type
-    raise DecodeError(f"type {id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
+    raise too_deep(id)
 
 
 def _body(types: _Types, type: BtfType, depth: int) -> list[str]:
     """Return the lines of a struct, union or enum without the last, its closing brace."""
     if depth > MOST_DEEP:
-        raise DecodeError(f"type {type.id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
+        raise too_deep(type.id)
     indent = "\t" * depth
     if type.kind in ENUMS:
         return enum_lines(type, indent)

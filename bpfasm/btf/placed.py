@@ -16,7 +16,7 @@ Placed(align=1, packed=True, aligned=0, gaps=((), (('char', 8),), ()))
 
 from __future__ import annotations
 
-from bpfasm.btf.read import MOST_DEEP
+from bpfasm.btf.read import COMPOSITE, ENUMS, MODIFIERS, MOST_DEEP, too_deep
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as uapi
 from bpfasm.value import Value
@@ -25,16 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfasm.btf.read import BtfType, Member, Types
 
-COMPOSITE = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
-_NAMES = (
-    uapi.BTF_KIND_TYPEDEF,
-    uapi.BTF_KIND_CONST,
-    uapi.BTF_KIND_VOLATILE,
-    uapi.BTF_KIND_RESTRICT,
-    uapi.BTF_KIND_TYPE_TAG,
-    uapi.BTF_KIND_ARRAY,
-)
-_NUMBERS = (uapi.BTF_KIND_INT, uapi.BTF_KIND_FLOAT, uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
+_NUMBERS = (uapi.BTF_KIND_INT, uapi.BTF_KIND_FLOAT, *ENUMS)
 
 #: The types that a gap is made of, and their bits.
 _UNITS = {"char": 8, "short": 16, "int": 32, "long": 64}
@@ -70,9 +61,7 @@ class Places:
         found = self._known.get(type.id)
         if found is None:
             if depth > MOST_DEEP:
-                raise DecodeError(
-                    f"type {type.id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf"
-                )
+                raise too_deep(type.id)
             found = (self._struct if type.kind == uapi.BTF_KIND_STRUCT else self._union)(type, depth)
             self._known[type.id] = found
         return found
@@ -87,7 +76,7 @@ class Places:
                 return max(1, min(type.size, 16))
             if type.kind == uapi.BTF_KIND_PTR:
                 return 8
-            if type.kind not in _NAMES:
+            if type.kind not in (*MODIFIERS, uapi.BTF_KIND_ARRAY):
                 break
             id = type.type
         return 1

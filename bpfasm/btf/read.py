@@ -73,6 +73,10 @@ SIZED = (
     uapi.BTF_KIND_DATASEC,
 )
 
+#: Kinds with members that have a place, and kinds with constants.
+COMPOSITE = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
+ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
+
 #: Kinds that are another name for a type, or say something more about it.
 MODIFIERS = (
     uapi.BTF_KIND_TYPEDEF,
@@ -390,13 +394,12 @@ class Btf:
 
     def holders_of(self, name: str) -> list[int]:
         """Return the ids of the structs and unions of this blob that have a member of a name. Takes 0.1 s."""
-        composite = (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION)
         words, found = self._words, []
         self._walk(len(words))
         offsets = self._offsets(name.encode())
         for number, at in enumerate(self._starts):
             info = words[at + 1]
-            if info >> 24 & 0x7F in composite and info & 0xFFFFFF:
+            if info >> 24 & 0x7F in COMPOSITE and info & 0xFFFFFF:
                 members = words[at + 3 : at + 3 + 3 * (info & 0xFFFFFF)].tolist()[::3]
                 if any(offset in members for offset in offsets):
                     found.append(self.first_id + number)
@@ -532,6 +535,11 @@ _MEMBERS: dict[int, Callable[[Btf, Sequence[int], bool], tuple[Member, ...]]] = 
 
 def _signed(value: int, bits: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def too_deep(id: int) -> DecodeError:
+    """Return the error of a type that is within itself, or within more than MOST_DEEP others."""
+    return DecodeError(f"type {id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
 
 
 def _broken(what: str) -> DecodeError:

@@ -13,7 +13,7 @@ struct pair {
 
 from __future__ import annotations
 
-from bpfasm.btf.read import MOST_DEEP
+from bpfasm.btf.read import ENUMS, MOST_DEEP, too_deep
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as uapi
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from bpfasm.btf.read import Btf, BtfType, Member, Types
 
 _COMPOSITE = {uapi.BTF_KIND_STRUCT: "struct", uapi.BTF_KIND_UNION: "union"}
-ENUMS = (uapi.BTF_KIND_ENUM, uapi.BTF_KIND_ENUM64)
 #: The words of C for what has a body in braces.
 WITH_BODY = {**_COMPOSITE, **dict.fromkeys(ENUMS, "enum")}
 _QUALIFIERS = {
@@ -74,7 +73,7 @@ def _declared(btf: Types, id: int, name: str, left: list[int]) -> str:
             base = " ".join([*words, _base(type)])
             return f"{base} {name}" if name else base
         id = type.type
-    raise DecodeError(f"type {id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
+    raise too_deep(id)
 
 
 def _parameters(btf: Types, type: BtfType, left: list[int]) -> str:
@@ -153,7 +152,7 @@ def _count(number: int, what: str) -> str:
 def _body(btf: Btf, type: BtfType, start: int, depth: int, tail: str) -> Iterator[str]:
     """Yield the lines of a struct or union that starts at a bit; ``tail`` is what stands behind its closing brace."""
     if depth > MOST_DEEP:
-        raise DecodeError(f"type {type.id} is nested too deep, or holds itself", "the BTF may be broken", rule="btf")
+        raise too_deep(type.id)
     indent = "\t" * depth
     yield f"{indent}{_COMPOSITE[type.kind]} {type.name} {{".replace("  ", " ")
     for member in type.members:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from struct import unpack
 
-from bpfasm.btf.read import MOST_DEEP
+from bpfasm.btf.read import COMPOSITE, MOST_DEEP
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import btf as uapi
 
@@ -46,7 +46,7 @@ class _Reader:
                 "show its bytes instead",
                 rule="btf",
             )
-        if type.kind in (uapi.BTF_KIND_STRUCT, uapi.BTF_KIND_UNION):
+        if type.kind in COMPOSITE:
             return self._members(type, _cut(type, data, type.size), depth)
         if type.kind == uapi.BTF_KIND_ARRAY:
             return self._array(type, data, depth)

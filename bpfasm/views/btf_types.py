@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bpfasm.btf.core import COMPOSITE, measure, named, resolve
+from bpfasm.btf.core import measure, named, resolve
 from bpfasm.btf.core_missing import why
+from bpfasm.btf.read import COMPOSITE
 from bpfasm.btf.text import c_lines, c_name, record_lines
 from bpfasm.errors import DecodeError
 from bpfasm.uapi import bpf, btf as uapi

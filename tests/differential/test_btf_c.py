@@ -23,28 +23,31 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux")
 #: In C23 bool is a word of the language, and the kernel's types have one of that name.
 GCC = ("-std=gnu17", "-Werror", "-Wno-psabi")
 
-SOURCE = r"""
+#: Types of every kind that a compiler says something of.
+KINDS = r"""
 struct later;
 enum colour { RED, GREEN = 5 };
-enum small { LOW, HIGH } __attribute__((packed));
-enum wide { FAR = 1ull << 40, TOP = ~0ull };
-enum wide_but_small { NEAR = 3 } __attribute__((mode(DI)));
 typedef struct { int low : 3; unsigned high : 5; long rest; struct { int inner; }; } anonymous;
 struct node {
     struct node *next;
     const volatile char *name;
     int (*call)(struct later *, int, ...);
     enum colour colour;
-    enum small small;
-    enum wide wide;
-    enum wide_but_small more;
     union { float f; double d; } number;
     anonymous a;
     _Bool flag;
     int matrix[3][4];
     char *const restrict pointer;
-    __int128 large;
 };
+"""
+
+SOURCE = (
+    KINDS
+    + r"""
+enum small { LOW, HIGH } __attribute__((packed));
+enum wide { FAR = 1ull << 40, TOP = ~0ull };
+enum wide_but_small { NEAR = 3 } __attribute__((mode(DI)));
+struct enums { enum small small; enum wide wide; enum wide_but_small more; __int128 large; };
 struct frame { char kind; struct { short length; int sum; } __attribute__((packed)) head; long body[]; };
 struct tight {
     char a; int b; struct { char c; long d; } e; unsigned f : 3; unsigned long g : 40;
@@ -57,6 +60,7 @@ struct all {
     char a; struct frame *b; struct tight c; struct apart d; union room e; struct bits f; struct nothing g; char h;
 };
 """
+)
 
 
 def types_of(source, folder):

@@ -13,6 +13,7 @@ from bpfasm import cli
 from bpfasm.asm import *
 from bpfasm.kernel import load
 from bpfasm.kernel.needs import missing
+from tests.differential.test_btf_c import KINDS
 from tests.differential.test_btf_write import written
 
 ROOT = Path(__file__).parents[2]
@@ -48,26 +49,15 @@ def test_every_kind(order, tmp_path, capsys):
     assert rows == theirs
 
 
-SOURCE = r"""
-struct later;
-enum colour { RED, GREEN = 5 };
-typedef struct { int low : 3; unsigned high : 5; long rest; struct { int inner; }; } anonymous;
-struct node {
-    struct node *next;
-    const volatile char *name;
-    int (*call)(struct later *, int, ...);
-    enum colour colour;
-    union { float f; double d; } number;
-    anonymous a;
-    _Bool flag;
-    int matrix[3][4];
-    char *const restrict pointer;
-};
+SOURCE = (
+    KINDS
+    + r"""
 struct node first;
 static int counter = 5;
 extern int elsewhere;
 int use(struct node *n, void *other) { return n->a.low + counter + elsewhere + first.colour; }
 """
+)
 
 
 @pytest.fixture

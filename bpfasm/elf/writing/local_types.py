@@ -8,8 +8,8 @@ than that it is one. (Documentation/bpf/llvm_reloc.rst; relo_core.c)
 from __future__ import annotations
 
 from bpfasm.asm.ksym import ADDRESS, VARIABLE, Ksym
-from bpfasm.btf.core import COMPOSITE, ENUM, ENUM_KINDS, FIELD_KINDS, measure, named, recorded, resolve
-from bpfasm.btf.read import MOST_DEEP, Btf
+from bpfasm.btf.core import ENUM_KINDS, FIELD_KINDS, measure, named, recorded, resolve
+from bpfasm.btf.read import COMPOSITE, ENUMS, MOST_DEEP, Btf
 from bpfasm.errors import DecodeError, LinkError
 from bpfasm.uapi import bpf, btf as kinds
 
@@ -253,7 +253,7 @@ class LocalTypes:
             ]
             result = self.shape(btf, type.type, depth + 1)
             return add(kind, third=result, rest=b"".join(rest), count=len(rest))
-        if kind in ENUM:
+        if kind in ENUMS:
             known = self._enums.get(type.name)
             first = [self._enumerator(kind, each.name, each.value) for each in type.members[:1]]
             if known:
